@@ -1,0 +1,35 @@
+//! The dispatcher of a swarm of coding agents.
+//!
+//! A task passes through the modules in this order:
+//!
+//! | module | what it does | feature |
+//! |---|---|---|
+//! | [`task`] | the vocabulary: task types, statuses, agent names | – |
+//! | [`infer`] | text → task type, with the evidence | – (`tables` for TOML) |
+//! | [`route`] | task type → agent | – |
+//! | [`dispatch`] | the flow: validate, route, hand over, retry, escalate | `net` |
+//! | [`channel`] | how a task reaches an agent: Gitea, HTTP API, in process | `net` |
+//! | [`gitea`] | the Gitea client: labels, comments, issues | `net` |
+//! | [`http`] | the one seam to the network | `net` |
+//! | [`watch`] | learning that an issue ended | `net` |
+//! | [`sandbox`] | a Gitea stand-in on a loopback socket | `sandbox` |
+//!
+//! ```
+//! use timmy_dispatcher::{infer::infer_task_type, route::select_agent};
+//!
+//! let task_type = infer_task_type("Design the LLM router", "");
+//! assert_eq!(task_type.as_str(), "architecture");
+//! assert_eq!(select_agent(task_type).as_str(), "claude_code");
+//! ```
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+pub mod infer;
+pub mod route;
+pub mod task;
+
+#[cfg(feature = "python")]
+mod python;
+#[cfg(feature = "sandbox")]
+pub mod sandbox;

@@ -1,0 +1,1 @@
+//! A Gitea stand-in on a loopback socket.
