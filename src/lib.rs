@@ -25,9 +25,19 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
+#[cfg(feature = "net")]
+pub mod channel;
+#[cfg(feature = "net")]
+pub mod dispatch;
+#[cfg(feature = "net")]
+pub mod gitea;
+#[cfg(feature = "net")]
+pub mod http;
 pub mod infer;
 pub mod route;
 pub mod task;
+#[cfg(feature = "net")]
+pub mod watch;
 
 #[cfg(feature = "python")]
 mod python;

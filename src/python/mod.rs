@@ -2,12 +2,18 @@
 
 use pyo3::prelude::*;
 
+mod client;
+mod flow;
+mod host;
 mod infer;
+mod runtime;
 mod sandbox;
+mod seams;
+mod values;
 
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    flow::register(module)?;
     infer::register(module)?;
-    sandbox::register(module)?;
-    Ok(())
+    sandbox::register(module)
 }

@@ -1,0 +1,221 @@
+"""Which way a request goes: natively, or through httpx as the host has it.
+
+Whatever stands between ``httpx.AsyncClient`` and the socket — a mock, a recorder, a tracer — must
+see the requests. So at each request the functions on that way are looked at; if one is not its
+makers', the request goes through httpx. httpx is never imported for that look.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any, Self
+
+from . import _core
+
+Factory = Callable[..., Any]
+
+_logger = logging.getLogger("timmy.dispatcher")
+_chosen: str | Factory | None = None
+_told: set[str] = set()
+
+#: The functions between a call of the client and the socket: module, class, names.
+_ON_THE_WAY = (
+    (
+        "httpx",
+        "AsyncClient",
+        (
+            "__init__ __aenter__ __aexit__ get post request build_request send aclose"
+            " _init_transport _init_proxy_transport _transport_for_url _send_handling_auth"
+            " _send_handling_redirects _send_single_request _merge_url _merge_headers"
+        ),
+    ),
+    (
+        "httpx",
+        "AsyncHTTPTransport",
+        "__init__ __aenter__ __aexit__ handle_async_request aclose",
+    ),
+    ("httpx", "Request", "__init__"),
+    ("httpx", "Response", "__init__ json aread"),
+    (
+        "httpcore",
+        "AsyncConnectionPool",
+        "__init__ handle_async_request create_connection",
+    ),
+    ("httpcore", "AsyncHTTPConnection", "__init__ handle_async_request _connect"),
+    ("httpcore", "AsyncHTTP11Connection", "__init__ handle_async_request"),
+)
+#: Names under which the makers' own modules hold these classes.
+_ALIASES = (
+    ("httpx._client", "AsyncHTTPTransport", "httpx._transports.default"),
+    ("httpx._transports.default", "AsyncResponseStream", "httpx._transports.default"),
+)
+
+
+def use_http(way: str | Factory) -> None:
+    """Choose how requests are sent.
+
+    Args:
+        way: ``"auto"`` (the default: natively unless httpx was replaced), ``"native"``,
+            ``"httpx"``, or a callable that makes a client: it is called with ``timeout=`` and
+            returns an async context manager with httpx's ``get`` and ``post``.
+
+    Raises:
+        ValueError: Another string.
+    """
+    global _chosen  # noqa: PLW0603 — one choice for the process, as httpx is one module
+    _chosen = _checked(way, "use_http")
+
+
+def _checked(way: str | Factory, where: str) -> str | Factory:
+    if callable(way) or way in {"auto", "native", "httpx"}:
+        return way
+    raise ValueError(f"{where}: {way!r} is not auto, native, httpx or a client factory")
+
+
+def choose() -> Factory | None:
+    """Return the factory of the client to drive, None for the native transport."""
+    way = _chosen
+    if way is None:
+        way = _checked(os.environ.get("TIMMY_DISPATCHER_HTTP") or "auto", "TIMMY_DISPATCHER_HTTP")
+    if way == "native":
+        return None
+    if way == "httpx":
+        return _httpx_client()
+    if not isinstance(way, str):
+        return way
+    replaced = _replaced()
+    if replaced is None:
+        return None
+    if replaced not in _told:
+        _told.add(replaced)
+        _logger.debug("Requests go through httpx: %s was replaced", replaced)
+    return _httpx_client()
+
+
+def for_helpers() -> Factory:
+    """Return the factory for a replaced helper: httpx's client, or a stand-in without httpx."""
+    try:
+        return _httpx_client()
+    except ImportError:
+        return NativeClient
+
+
+def _httpx_client() -> Factory:
+    import httpx  # noqa: PLC0415 — optional, and slow to import
+
+    return httpx.AsyncClient
+
+
+def _replaced() -> str | None:
+    """Name the first thing on the way that is not its makers', None if all is."""
+    httpx = sys.modules.get("httpx")
+    if httpx is None:
+        return None
+    for package, class_name, names in _ON_THE_WAY:
+        module = sys.modules.get(package)
+        if module is None:
+            continue
+        found = _foreign(module, package, class_name, names)
+        if found is not None:
+            return found
+    return None
+
+
+#: Classes looked through before: (package, class) → the class and its functions' code objects.
+_known: dict[tuple[str, str], tuple[Any, tuple[tuple[str, Any], ...]]] = {}
+
+
+def _foreign(module: Any, package: str, class_name: str, names: str) -> str | None:
+    cls = getattr(module, class_name, None)
+    known = _known.get((package, class_name))
+    if known is None or known[0] is not cls:
+        if not isinstance(cls, type):
+            return f"{package}.{class_name}"
+        directory = os.path.dirname(getattr(module, "__file__", None) or "")
+        functions = []
+        for name in names.split():
+            function = getattr(cls, name, None)
+            if function is None and name.startswith("_"):
+                continue  # a private name of another version
+            if not directory or not _made_in(function, directory):
+                return f"{package}.{class_name}.{name}"
+            functions.append((name, function.__code__))  # type: ignore[union-attr]
+        # A subclass that overrides none of these is still somebody else's.
+        if not any(_made_in(value, directory) for value in vars(cls).values()):
+            return f"{package}.{class_name}"
+        known = (cls, tuple(functions))
+        _known[package, class_name] = known
+    for name, code in known[1]:
+        function = getattr(cls, name, None)
+        if type(function) is not FunctionType or function.__code__ is not code:
+            return f"{package}.{class_name}.{name}"
+    return None
+
+
+def _made_in(function: object, directory: str) -> bool:
+    # Judged by the code object: names are copied by functools.wraps.
+    return type(function) is FunctionType and function.__code__.co_filename.startswith(
+        directory + os.sep
+    )
+
+
+class NativeResponse:
+    """An answer of the native transport, with httpx's names."""
+
+    def __init__(self, status_code: int, headers: list[tuple[str, str]], content: bytes) -> None:
+        """Hold what was answered."""
+        self.status_code = status_code
+        self.headers = dict(headers)
+        self.content = content
+
+    @property
+    def text(self) -> str:
+        """The body as UTF-8 text."""
+        return self.content.decode("utf-8", "replace")
+
+    def json(self) -> Any:
+        """Return the body parsed as JSON."""
+        return json.loads(self.content)
+
+
+class NativeClient:
+    """The part of httpx's client that dispatching uses, over the native transport."""
+
+    def __init__(self, timeout: float = 15) -> None:
+        """Limit each exchange to *timeout* seconds."""
+        self._timeout = timeout
+
+    async def __aenter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Do nothing: the connections are shared."""
+
+    async def get(self, url: str, *, headers: dict[str, str] | None = None) -> NativeResponse:
+        """Read *url*."""
+        return await self._send("GET", url, headers, None)
+
+    async def post(
+        self, url: str, *, headers: dict[str, str] | None = None, json: Any = None
+    ) -> NativeResponse:
+        """Post a JSON document to *url*."""
+        return await self._send("POST", url, headers, json)
+
+    async def _send(
+        self, method: str, url: str, headers: dict[str, str] | None, document: Any
+    ) -> NativeResponse:
+        from . import _drive  # noqa: PLC0415 — this module is imported by that one
+
+        body = None
+        if document is not None:
+            text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+            body = text.encode("utf-8", "replace")
+        authorization = (headers or {}).get("Authorization")
+        flow = _core.request(method, url, authorization, body, float(self._timeout))
+        return NativeResponse(*await _drive(flow))

@@ -1,0 +1,105 @@
+//! Reading what a server sent over the native transport. Everything in it is hostile until parsed.
+
+use serde::Deserialize;
+
+use crate::dispatch::host::{IssueState, LabelPage};
+use crate::http::Response;
+
+#[derive(Deserialize)]
+struct Label {
+    #[serde(default)]
+    name: Option<String>,
+    id: i64,
+}
+
+#[derive(Deserialize)]
+struct WithId {
+    #[serde(default)]
+    id: Option<i64>,
+}
+
+#[derive(Deserialize)]
+struct Issue {
+    #[serde(default)]
+    number: Option<i64>,
+    #[serde(default)]
+    state: Option<String>,
+}
+
+/// The ids of the labels of that name on one page.
+pub(crate) fn labels_named(
+    answer: &Response,
+    name: &str,
+) -> Result<LabelPage<i64>, serde_json::Error> {
+    let labels: Option<Vec<Label>> = serde_json::from_slice(&answer.body)?;
+    let labels = labels.unwrap_or_default();
+    let is_it = |label: &&Label| label.name.as_deref() == Some(name);
+    Ok(LabelPage {
+        ids: labels.iter().filter(is_it).map(|label| label.id).collect(),
+        entries: labels.len() as u64,
+        found_last: labels.last().as_ref().is_some_and(is_it),
+    })
+}
+
+/// The `id` of a JSON object.
+pub(crate) fn id(answer: &Response) -> Result<Option<i64>, serde_json::Error> {
+    serde_json::from_slice::<WithId>(&answer.body).map(|object| object.id)
+}
+
+/// Whether the body is a JSON array of labels without that id.
+pub(crate) fn lacks_label(answer: &Response, id: i64) -> bool {
+    let labels: Result<Vec<WithId>, _> = serde_json::from_slice(&answer.body);
+    labels.is_ok_and(|labels| labels.iter().all(|label| label.id != Some(id)))
+}
+
+/// The state of an issue. A number of 0 or a missing state is an internal error of the server.
+pub(crate) fn issue_state(answer: &Response) -> Result<IssueState, serde_json::Error> {
+    let issue: Issue = serde_json::from_slice(&answer.body)?;
+    Ok(match issue.state.as_deref() {
+        _ if issue.number == Some(0) => IssueState::NoAnswer,
+        None | Some("") => IssueState::NoAnswer,
+        Some("closed") => IssueState::Closed,
+        Some(_) => IssueState::Open,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(body: &str) -> Response {
+        Response {
+            status: 200,
+            body: body.as_bytes().to_vec(),
+            ..Response::default()
+        }
+    }
+
+    #[test]
+    fn a_zeroed_issue_is_no_answer() {
+        let state = |body| issue_state(&answer(body)).unwrap();
+        assert!(matches!(
+            state(r#"{"number":0,"state":"closed"}"#),
+            IssueState::NoAnswer
+        ));
+        assert!(matches!(
+            state(r#"{"number":3,"state":""}"#),
+            IssueState::NoAnswer
+        ));
+        assert!(matches!(state(r#"{"state":"closed"}"#), IssueState::Closed));
+        assert!(issue_state(&answer("[")).is_err());
+    }
+
+    #[test]
+    fn only_an_array_can_lack_a_label() {
+        assert!(lacks_label(&answer("[]"), 7));
+        assert!(lacks_label(&answer(r#"[{"id":8}]"#), 7));
+        assert!(!lacks_label(&answer(r#"[{"id":7}]"#), 7));
+        assert!(!lacks_label(&answer("{}"), 7));
+    }
+
+    #[test]
+    fn hostile_nesting_is_an_error() {
+        assert!(labels_named(&answer(&"[".repeat(100_000)), "x").is_err());
+    }
+}

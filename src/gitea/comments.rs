@@ -1,0 +1,53 @@
+//! Comments on issues.
+
+use super::issue_url;
+use crate::dispatch::host::{Arg, Body, Failure, GiteaClient, Host, Level, Reply, Step, Value};
+
+/// Posts a comment and yields its id.
+pub(crate) async fn post_comment<H: Host, C: GiteaClient<H>>(
+    host: &H,
+    client: &C,
+    base: &str,
+    repo: &str,
+    issue: &H::Value,
+    body: &H::Value,
+) -> Step<H::Value, H> {
+    let number = issue.text();
+    let url = format!("{}/comments", issue_url(base, repo, &number));
+    let reply = match client.post(&url, Body::Comment { text: body }).await {
+        Ok(reply) => reply,
+        Err(Failure::Escaped(escaped)) => return Err(escaped),
+        Err(Failure::Failed(cause)) => return failed(host, issue, cause),
+    };
+    let subject = format!("issue #{number}");
+    if reply.created() {
+        return match reply.id() {
+            Ok(Some(id)) => Ok(Ok(id)),
+            Ok(None) => Ok(Err(host.cause("the answer to the comment holds no id"))),
+            Err(cause) => failed(host, issue, cause),
+        };
+    }
+    host.log(
+        Level::Warning,
+        "Comment on #%s returned %s: %s",
+        &[
+            Arg::Value(issue),
+            Arg::Value(&reply.shown_status()),
+            Arg::Value(&reply.text(200)),
+        ],
+    )?;
+    Ok(Err(host.refusal(&reply, &subject)))
+}
+
+fn failed<H: Host>(
+    host: &H,
+    issue: &H::Value,
+    cause: crate::dispatch::host::Cause<H::Value>,
+) -> Step<H::Value, H> {
+    host.log(
+        Level::Warning,
+        "Failed to post comment on #%s: %s",
+        &[Arg::Value(issue), Arg::Value(&cause.shown)],
+    )?;
+    Ok(Err(cause))
+}

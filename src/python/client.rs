@@ -1,0 +1,314 @@
+//! HTTP as the Python host sends it: through httpx where it was replaced or chosen, else natively.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList};
+
+use super::host::PyHost;
+use super::runtime;
+use super::seams::{Seams, Slot};
+use super::values::{PyReply, PyValue, cause_of, is_ordinary};
+use crate::dispatch::host::{Body, Failure, Fallible, GiteaClient, Host, Value};
+use crate::http::{Method, Repeat, Request, Response, SendError, Transport};
+
+/// An object with httpx's `get` and `post`, and the context manager that ends its life.
+struct Opened {
+    manager: Option<Py<PyAny>>,
+    client: PyValue,
+}
+
+/// The client of one exchange with Gitea or an agent.
+pub(super) struct PyClient {
+    seams: Py<Seams>,
+    slot: Arc<Slot>,
+    timeout: u64,
+    authorization: Option<String>,
+    headers: Option<Py<PyAny>>,
+    opened: Mutex<Option<Opened>>,
+}
+
+impl PyClient {
+    pub(super) fn new(
+        host: &PyHost,
+        timeout: Duration,
+        authorization: Option<String>,
+        headers: Option<Py<PyAny>>,
+    ) -> Self {
+        Self {
+            seams: Python::attach(|py| host.seams.clone_ref(py)),
+            slot: host.slot.clone(),
+            timeout: timeout.as_secs(),
+            authorization,
+            headers,
+            opened: Mutex::new(None),
+        }
+    }
+
+    /// Drives a client that the caller gave, and never ends its life.
+    pub(super) fn given(host: &PyHost, client: PyValue, headers: Py<PyAny>) -> Self {
+        let made = Self::new(host, Duration::from_secs(15), None, Some(headers));
+        *made.opened.lock().unwrap_or_else(PoisonError::into_inner) = Some(Opened {
+            manager: None,
+            client,
+        });
+        made
+    }
+
+    fn client(&self) -> Option<PyValue> {
+        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        opened.as_ref().map(|opened| opened.client.clone())
+    }
+
+    /// Opens the client that Python is to be driven with, where it is to be.
+    pub(super) async fn open_if_chosen(&self) -> PyResult<Option<PyValue>> {
+        if let Some(client) = self.client() {
+            return Ok(Some(client));
+        }
+        let factory = Python::attach(|py| -> PyResult<Option<PyValue>> {
+            let choice = self.seams.get().get(py, "_http")?.call_method0("choose")?;
+            Ok((!choice.is_none()).then(|| choice.into()))
+        })?;
+        match factory {
+            Some(factory) => self.open(factory).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Opens a client for a replaced function, which gets one in any case.
+    pub(super) async fn open_for_helper(&self) -> PyResult<PyValue> {
+        if let Some(client) = self.open_if_chosen().await? {
+            return Ok(client);
+        }
+        let factory = Python::attach(|py| {
+            self.seams
+                .get()
+                .get(py, "_http")?
+                .call_method0("for_helpers")
+                .map(PyValue::from)
+        })?;
+        self.open(factory).await
+    }
+
+    async fn open(&self, factory: PyValue) -> PyResult<PyValue> {
+        let (manager, entering) = Python::attach(|py| -> PyResult<_> {
+            let keywords = PyDict::new(py);
+            keywords.set_item("timeout", self.timeout)?;
+            let manager = factory.0.bind(py).call((), Some(&keywords))?;
+            let entering = manager
+                .get_type()
+                .getattr("__aenter__")?
+                .call1((&manager,))?;
+            Ok((manager.unbind(), entering.unbind()))
+        })?;
+        let client = self.slot.ask(entering).await?;
+        let shared = client.clone();
+        *self.opened.lock().unwrap_or_else(PoisonError::into_inner) = Some(Opened {
+            manager: Some(manager),
+            client,
+        });
+        Ok(shared)
+    }
+
+    /// Ends the client's life as `async with` does.
+    pub(super) async fn close<T: Send>(self, result: PyResult<T>) -> PyResult<T> {
+        let opened = self
+            .opened
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let Some(manager) = opened.and_then(|opened| opened.manager) else {
+            return result;
+        };
+        let leaving = Python::attach(|py| -> PyResult<Py<PyAny>> {
+            let manager = manager.bind(py);
+            let exit = manager.get_type().getattr("__aexit__")?;
+            let leaving = match &result {
+                Ok(_) => exit.call1((manager, py.None(), py.None(), py.None()))?,
+                Err(error) => exit.call1((
+                    manager,
+                    error.get_type(py),
+                    error.value(py),
+                    error.traceback(py),
+                ))?,
+            };
+            Ok(leaving.unbind())
+        })?;
+        self.slot.ask(leaving).await?;
+        result
+    }
+
+    async fn native(
+        &self,
+        host: &PyHost,
+        method: Method,
+        url: &str,
+        body: Option<(Vec<u8>, Repeat)>,
+    ) -> Fallible<PyReply, PyHost> {
+        let (body, repeat) =
+            body.map_or((None, Repeat::Safe), |(body, repeat)| (Some(body), repeat));
+        let request = Request {
+            method,
+            url: url.to_owned(),
+            authorization: self.authorization.clone(),
+            body,
+            timeout: Duration::from_secs(self.timeout),
+            repeat,
+        };
+        send(&self.slot, request)
+            .await?
+            .map(PyReply::Native)
+            .map_err(|error| Failure::Failed(host.send_error(&error)))
+    }
+
+    async fn driven(
+        &self,
+        client: &PyValue,
+        method: &str,
+        url: &PyValue,
+        json: Option<PyValue>,
+    ) -> Fallible<PyReply, PyHost> {
+        let asked = Python::attach(|py| -> PyResult<Py<PyAny>> {
+            let keywords = PyDict::new(py);
+            if let Some(headers) = &self.headers {
+                keywords.set_item("headers", headers)?;
+            }
+            if let Some(json) = &json {
+                keywords.set_item("json", &json.0)?;
+            }
+            Ok(client
+                .0
+                .bind(py)
+                .call_method(method, (&url.0,), Some(&keywords))?
+                .unbind())
+        });
+        let answer = match asked {
+            Ok(asked) => self.slot.ask(asked).await,
+            Err(error) => Err(error),
+        };
+        answer.map(PyReply::Object).map_err(failure)
+    }
+
+    /// Posts a JSON document to an agent.
+    pub(super) async fn post_document(
+        &self,
+        host: &PyHost,
+        url: &PyValue,
+        payload: &PyValue,
+    ) -> Fallible<PyReply, PyHost> {
+        match self.open_if_chosen().await.map_err(failure)? {
+            Some(client) => {
+                self.driven(&client, "post", url, Some(payload.clone()))
+                    .await
+            }
+            None => {
+                let body = Python::attach(|py| dumps(py, payload)).map_err(failure)?;
+                self.native(
+                    host,
+                    Method::Post,
+                    &url.text(),
+                    Some((body, Repeat::FreshOnly)),
+                )
+                .await
+            }
+        }
+    }
+
+    /// Asks for an address with the headers of this client.
+    pub(super) async fn fetch(&self, host: &PyHost, url: &str) -> Fallible<PyReply, PyHost> {
+        match self.open_if_chosen().await.map_err(failure)? {
+            Some(client) => {
+                let url = Python::attach(|py| PyValue::string(py, url));
+                self.driven(&client, "get", &url, None).await
+            }
+            None => self.native(host, Method::Get, url, None).await,
+        }
+    }
+}
+
+/// A request on the native transport, awaited by asyncio.
+pub(super) async fn send(slot: &Slot, request: Request) -> PyResult<Result<Response, SendError>> {
+    let answer = Arc::new(Mutex::new(None));
+    let filled = answer.clone();
+    let waiting = Python::attach(|py| -> PyResult<Py<PyAny>> {
+        let transport = runtime::transport(py)?;
+        let sending = async move {
+            let sent = transport.send(request).await;
+            *filled.lock().unwrap_or_else(PoisonError::into_inner) = Some(sent);
+        };
+        Ok(runtime::awaitable(py, sending)?.unbind())
+    })?;
+    slot.ask(waiting).await?;
+    let sent = answer.lock().unwrap_or_else(PoisonError::into_inner).take();
+    Ok(sent.unwrap_or_else(|| {
+        Err(SendError::Broken {
+            host: "the dispatcher".to_owned(),
+            reason: "it is shutting down".to_owned(),
+        })
+    }))
+}
+
+/// An ordinary exception fails the step; a cancellation and its like leave the flow.
+pub(super) fn failure(error: PyErr) -> Failure<PyValue, PyErr> {
+    Python::attach(|py| {
+        if is_ordinary(py, &error) {
+            Failure::Failed(cause_of(py, error))
+        } else {
+            Failure::Escaped(error)
+        }
+    })
+}
+
+/// JSON as httpx writes it; lone surrogates become U+FFFD.
+fn dumps(py: Python<'_>, document: &PyValue) -> PyResult<Vec<u8>> {
+    let keywords = PyDict::new(py);
+    keywords.set_item("ensure_ascii", false)?;
+    keywords.set_item("allow_nan", false)?;
+    keywords.set_item("separators", (",", ":"))?;
+    let text = py
+        .import("json")?
+        .call_method("dumps", (&document.0,), Some(&keywords))?;
+    Ok(PyValue::from(text).text().into_bytes())
+}
+
+impl GiteaClient<PyHost> for (&PyClient, &PyHost) {
+    async fn get(&self, url: &str) -> Fallible<PyReply, PyHost> {
+        self.0.fetch(self.1, url).await
+    }
+
+    async fn post(&self, url: &str, body: Body<'_, PyValue>) -> Fallible<PyReply, PyHost> {
+        let (client, host) = *self;
+        let (document, repeat) = Python::attach(|py| -> PyResult<_> {
+            let document = PyDict::new(py);
+            let repeat = match &body {
+                Body::NewLabel { name, color } => {
+                    document.set_item("name", &name.0)?;
+                    document.set_item("color", &color.0)?;
+                    Repeat::Unsafe
+                }
+                Body::AddLabel { id } => {
+                    document.set_item("labels", PyList::new(py, [&id.0])?)?;
+                    Repeat::Safe
+                }
+                Body::Comment { text } => {
+                    document.set_item("body", &text.0)?;
+                    Repeat::Unsafe
+                }
+            };
+            Ok((PyValue::from(document.into_any()), repeat))
+        })?;
+        match client.open_if_chosen().await.map_err(failure)? {
+            Some(opened) => {
+                let url = Python::attach(|py| PyValue::string(py, url));
+                client.driven(&opened, "post", &url, Some(document)).await
+            }
+            None => {
+                let json = Python::attach(|py| dumps(py, &document)).map_err(failure)?;
+                client
+                    .native(host, Method::Post, url, Some((json, repeat)))
+                    .await
+            }
+        }
+    }
+}

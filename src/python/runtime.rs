@@ -1,0 +1,225 @@
+//! The tokio runtime behind Python: one per process, gone before the interpreter is.
+//!
+//! The stock runtime of pyo3-async-runtimes does not survive `fork`, and at exit its threads meet
+//! an interpreter that is shutting down. This one belongs to a process id, is shut down by
+//! `atexit`, and hands results over on one thread of its own, so that no worker waits for the GIL.
+
+use std::any::Any;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3_async_runtimes::TaskLocals;
+use pyo3_async_runtimes::generic::{self, ContextExt};
+
+use crate::http::Native;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+struct Process {
+    id: u32,
+    tokio: tokio::runtime::Runtime,
+    results: Sender<Job>,
+    results_thread: JoinHandle<()>,
+    transport: Native,
+}
+
+/// Taken only with the GIL held and never while it is released, so a fork finds it free.
+static PROCESS: Mutex<Option<Process>> = Mutex::new(None);
+
+fn with_process<T>(f: impl FnOnce(&Process) -> T) -> PyResult<T> {
+    let mut current = PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
+    let id = std::process::id();
+    if let Some(process) = current.as_ref().filter(|process| process.id == id) {
+        return Ok(f(process));
+    }
+    // A forked child has the parent's memory but none of its threads: nothing to join or drop.
+    std::mem::forget(current.take());
+    let started = start(id)
+        .map_err(|error| PyRuntimeError::new_err(format!("cannot start threads: {error}")))?;
+    Ok(f(current.insert(started)))
+}
+
+fn start(id: u32) -> std::io::Result<Process> {
+    let tokio = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("timmy-dispatcher")
+        .enable_all()
+        .build()?;
+    let (results, jobs) = channel::<Job>();
+    let results_thread = std::thread::Builder::new()
+        .name("timmy-results".to_owned())
+        .spawn(move || {
+            while let Ok(job) = jobs.recv() {
+                Python::attach(|_| {
+                    job();
+                    while let Ok(next) = jobs.try_recv() {
+                        next();
+                    }
+                });
+            }
+        })?;
+    Ok(Process {
+        id,
+        tokio,
+        results,
+        results_thread,
+        transport: Native::new(),
+    })
+}
+
+/// The transport of this process.
+pub(super) fn transport(_py: Python<'_>) -> PyResult<Native> {
+    with_process(|process| process.transport.clone())
+}
+
+/// Ends the runtime; called by `atexit`. Work in flight is dropped.
+#[pyfunction]
+pub(super) fn shut_down(py: Python<'_>) {
+    let current = PROCESS
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take();
+    let Some(process) = current else { return };
+    if process.id != std::process::id() {
+        std::mem::forget(process);
+        return;
+    }
+    py.detach(move || {
+        process.tokio.shutdown_timeout(Duration::from_secs(2));
+        drop(process.results);
+        let _ = process.results_thread.join();
+    });
+}
+
+/// What pyo3-async-runtimes spawns on.
+struct OfThisProcess;
+
+struct Spawned(Option<tokio::task::JoinHandle<()>>);
+struct SpawnError(Option<tokio::task::JoinError>);
+
+impl generic::JoinError for SpawnError {
+    fn is_panic(&self) -> bool {
+        self.0
+            .as_ref()
+            .is_some_and(tokio::task::JoinError::is_panic)
+    }
+
+    fn into_panic(self) -> Box<dyn Any + Send + 'static> {
+        match self.0.map(tokio::task::JoinError::try_into_panic) {
+            Some(Ok(panic)) => panic,
+            _ => Box::new("no panic"),
+        }
+    }
+}
+
+impl Future for Spawned {
+    type Output = Result<(), SpawnError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.0.as_mut() {
+            Some(handle) => Pin::new(handle)
+                .poll(context)
+                .map_err(|error| SpawnError(Some(error))),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+tokio::task_local! {
+    static RESULTS: Sender<Job>;
+}
+
+impl generic::Runtime for OfThisProcess {
+    type JoinError = SpawnError;
+    type JoinHandle = Spawned;
+
+    fn spawn<F>(future: F) -> Spawned
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        // Within the runtime the handle is at hand; from Python the process is looked up.
+        if let (Ok(handle), Ok(results)) = (
+            tokio::runtime::Handle::try_current(),
+            RESULTS.try_with(Clone::clone),
+        ) {
+            return Spawned(Some(handle.spawn(RESULTS.scope(results, future))));
+        }
+        let spawned = with_process(|process| {
+            process
+                .tokio
+                .spawn(RESULTS.scope(process.results.clone(), future))
+        });
+        Spawned(spawned.ok())
+    }
+
+    fn spawn_blocking<F>(job: F) -> Spawned
+    where
+        F: FnOnce() + Send + 'static,
+    {
+        // A result that comes after the shut-down has nobody to read it.
+        let _ = RESULTS.try_with(|results| results.send(Box::new(job)));
+        Spawned(None)
+    }
+}
+
+impl ContextExt for OfThisProcess {
+    fn scope<F, R>(_locals: TaskLocals, future: F) -> Pin<Box<dyn Future<Output = R> + Send>>
+    where
+        F: Future<Output = R> + Send + 'static,
+    {
+        Box::pin(future)
+    }
+
+    fn get_task_locals() -> Option<TaskLocals> {
+        None
+    }
+}
+
+/// An event loop that may be closed by the time a result arrives: then the result is dropped.
+#[pyclass(frozen)]
+struct OpenLoop(Py<PyAny>);
+
+#[pymethods]
+impl OpenLoop {
+    fn create_future<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.0
+            .bind(py)
+            .call_method0(pyo3::intern!(py, "create_future"))
+    }
+
+    #[pyo3(signature = (*args, **_kwargs))]
+    fn call_soon_threadsafe(
+        &self,
+        py: Python<'_>,
+        args: &Bound<'_, pyo3::types::PyTuple>,
+        _kwargs: Option<&Bound<'_, pyo3::types::PyDict>>,
+    ) {
+        let called = self
+            .0
+            .bind(py)
+            .call_method1(pyo3::intern!(py, "call_soon_threadsafe"), args);
+        // The only way this fails is a closed loop, whose tasks are gone.
+        drop(called);
+    }
+}
+
+/// Runs a future of the core and gives asyncio a future that completes with it.
+pub(super) fn awaitable<'py, F>(py: Python<'py>, future: F) -> PyResult<Bound<'py, PyAny>>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let running = pyo3_async_runtimes::get_running_loop(py)?;
+    let open = Bound::new(py, OpenLoop(running.unbind()))?.into_any();
+    let locals = TaskLocals::new(open);
+    generic::future_into_py_with_locals::<OfThisProcess, _, _>(py, locals, async move {
+        future.await;
+        Ok(())
+    })
+}

@@ -1,0 +1,343 @@
+//! Python objects as the flow carries them, and answers of either transport.
+
+use pyo3::exceptions::{PyException, PyOSError};
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBytes, PyDict, PyInt, PyList, PyMapping, PySlice, PyString};
+
+use crate::dispatch::host::{Cause, IssueState, LabelPage, Reply, Value};
+use crate::dispatch::retry::Transient;
+use crate::gitea::answer;
+use crate::http::{Response, redact_userinfo};
+
+/// Any Python object.
+pub(super) struct PyValue(pub(super) Py<PyAny>);
+
+impl Clone for PyValue {
+    fn clone(&self) -> Self {
+        Python::attach(|py| Self(self.0.clone_ref(py)))
+    }
+}
+
+impl From<Bound<'_, PyAny>> for PyValue {
+    fn from(object: Bound<'_, PyAny>) -> Self {
+        Self(object.unbind())
+    }
+}
+
+impl PyValue {
+    pub(super) fn string(py: Python<'_>, text: &str) -> Self {
+        Self(PyString::new(py, text).into_any().unbind())
+    }
+
+    pub(super) fn none(py: Python<'_>) -> Self {
+        Self(py.None())
+    }
+
+    pub(super) fn is_true(&self, py: Python<'_>) -> PyResult<bool> {
+        self.0.bind(py).is_truthy()
+    }
+}
+
+impl Value for PyValue {
+    fn text(&self) -> String {
+        Python::attach(|py| text_of(self.0.bind(py)))
+    }
+
+    fn integer(&self) -> Option<i64> {
+        Python::attach(|py| {
+            self.0
+                .bind(py)
+                .cast::<PyInt>()
+                .ok()
+                .and_then(|number| number.extract().ok())
+        })
+    }
+}
+
+/// `str(object)`, each lone surrogate as U+FFFD.
+pub(super) fn text_of(object: &Bound<'_, PyAny>) -> String {
+    let Ok(text) = object.str() else {
+        return String::new();
+    };
+    if let Ok(valid) = text.to_str() {
+        return valid.to_owned();
+    }
+    let encoded = text.call_method1("encode", ("utf-8", "surrogatepass"));
+    let mut bytes: Vec<u8> = encoded
+        .and_then(|bytes| bytes.extract())
+        .unwrap_or_default();
+    // In this encoding a surrogate is ED A0..BF xx, which no valid text holds.
+    let mut at = 0;
+    while at + 2 < bytes.len() {
+        if let Some([0xED, 0xA0..=0xBF, _]) = bytes.get(at..at + 3)
+            && let Some(three) = bytes.get_mut(at..at + 3)
+        {
+            three.copy_from_slice("\u{FFFD}".as_bytes());
+            at += 2;
+        }
+        at += 1;
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The cause that stands for an exception.
+pub(super) fn cause_of(py: Python<'_>, error: PyErr) -> Cause<PyValue> {
+    let transient = is_transient(py, &error).then(Transient::default);
+    let value = error.into_value(py).into_bound(py).into_any();
+    let text = redact_userinfo(&text_of(&value));
+    Cause {
+        text,
+        shown: PyValue::from(value),
+        transient,
+    }
+}
+
+/// Whether an exception is one that a step may fail with; the others leave the flow.
+pub(super) fn is_ordinary(py: Python<'_>, error: &PyErr) -> bool {
+    error.is_instance_of::<PyException>(py)
+}
+
+fn is_transient(py: Python<'_>, error: &PyErr) -> bool {
+    if error.is_instance_of::<PyOSError>(py) {
+        return true;
+    }
+    let mro = error.get_type(py).mro();
+    let mut of_httpx = false;
+    for class in mro.iter() {
+        let name = class
+            .getattr("__name__")
+            .map(|name| text_of(&name))
+            .unwrap_or_default();
+        match name.as_str() {
+            // Asking again does not mend these.
+            "UnsupportedProtocol" | "LocalProtocolError" => return false,
+            "TransportError" => of_httpx = true,
+            _ => {}
+        }
+    }
+    of_httpx
+}
+
+/// An answer: of the native transport, or an object like httpx's response.
+pub(super) enum PyReply {
+    Native(Response),
+    Object(PyValue),
+}
+
+fn attribute<'py>(object: &Bound<'py, PyAny>, name: &str) -> Option<Bound<'py, PyAny>> {
+    object.getattr(name).ok()
+}
+
+fn unreadable(py: Python<'_>, error: &serde_json::Error) -> Cause<PyValue> {
+    let text = format!("the answer is not the JSON that was expected: {error}");
+    Cause {
+        shown: PyValue::string(py, &text),
+        text,
+        transient: None,
+    }
+}
+
+impl Reply for PyReply {
+    type Value = PyValue;
+
+    fn status(&self) -> Option<u16> {
+        match self {
+            Self::Native(response) => Some(response.status),
+            Self::Object(object) => Python::attach(|py| {
+                let status = attribute(object.0.bind(py), "status_code")?;
+                status.cast::<PyInt>().ok()?.extract().ok()
+            }),
+        }
+    }
+
+    fn shown_status(&self) -> PyValue {
+        Python::attach(|py| match self {
+            Self::Native(response) => PyValue(PyInt::new(py, response.status).into_any().unbind()),
+            Self::Object(object) => attribute(object.0.bind(py), "status_code")
+                .map_or_else(|| PyValue::none(py), PyValue::from),
+        })
+    }
+
+    fn header(&self, name: &str) -> Option<String> {
+        match self {
+            Self::Native(response) => response.header(name).map(str::to_owned),
+            Self::Object(object) => Python::attach(|py| {
+                let headers = attribute(object.0.bind(py), "headers")?;
+                let headers = headers.cast::<PyMapping>().ok()?;
+                let value = headers.call_method1("get", (name,)).ok()?;
+                value
+                    .cast::<PyString>()
+                    .ok()
+                    .map(|text| text_of(text.as_any()))
+            }),
+        }
+    }
+
+    fn text(&self, limit: usize) -> PyValue {
+        Python::attach(|py| match self {
+            Self::Native(response) => {
+                PyValue::string(py, &response.text().chars().take(limit).collect::<String>())
+            }
+            Self::Object(object) => {
+                let end = isize::try_from(limit).unwrap_or(isize::MAX);
+                let cut = attribute(object.0.bind(py), "text")
+                    .and_then(|text| text.get_item(PySlice::new(py, 0, end, 1)).ok());
+                cut.map_or_else(|| PyValue::string(py, ""), PyValue::from)
+            }
+        })
+    }
+
+    fn labels_named(&self, name: &PyValue) -> Result<LabelPage<PyValue>, Cause<PyValue>> {
+        Python::attach(|py| match self {
+            Self::Native(response) => {
+                let page = answer::labels_named(response, &name.text())
+                    .map_err(|error| unreadable(py, &error))?;
+                Ok(LabelPage {
+                    ids: page
+                        .ids
+                        .into_iter()
+                        .map(|id| PyValue(PyInt::new(py, id).into_any().unbind()))
+                        .collect(),
+                    entries: page.entries,
+                    found_last: page.found_last,
+                })
+            }
+            Self::Object(object) => labels_named(object.0.bind(py), name.0.bind(py))
+                .map_err(|error| cause_of(py, error)),
+        })
+    }
+
+    fn id(&self) -> Result<Option<PyValue>, Cause<PyValue>> {
+        Python::attach(|py| match self {
+            Self::Native(response) => {
+                let id = answer::id(response).map_err(|error| unreadable(py, &error))?;
+                Ok(id.map(|id| PyValue(PyInt::new(py, id).into_any().unbind())))
+            }
+            Self::Object(object) => {
+                let id = object
+                    .0
+                    .bind(py)
+                    .call_method0("json")
+                    .and_then(|json| json.call_method1("get", ("id",)));
+                let id = id.map_err(|error| cause_of(py, error))?;
+                Ok((!id.is_none()).then(|| PyValue::from(id)))
+            }
+        })
+    }
+
+    fn lacks_label(&self, id: &PyValue) -> bool {
+        Python::attach(|py| match self {
+            Self::Native(response) => id
+                .integer()
+                .is_some_and(|id| answer::lacks_label(response, id)),
+            Self::Object(object) => lacks_label(object.0.bind(py), id.0.bind(py)),
+        })
+    }
+
+    fn issue_state(&self) -> Result<IssueState, Cause<PyValue>> {
+        Python::attach(|py| match self {
+            Self::Native(response) => {
+                answer::issue_state(response).map_err(|error| unreadable(py, &error))
+            }
+            Self::Object(object) => {
+                issue_state(object.0.bind(py)).map_err(|error| cause_of(py, error))
+            }
+        })
+    }
+}
+
+impl PyReply {
+    /// `json() if content else {}`, as Python's own parser reads it.
+    pub(super) fn document(&self, py: Python<'_>) -> PyResult<PyValue> {
+        static LOADS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        match self {
+            Self::Native(response) if response.body.is_empty() => {
+                Ok(PyValue(PyDict::new(py).into_any().unbind()))
+            }
+            Self::Native(response) => {
+                let loads = LOADS.import(py, "json", "loads")?;
+                Ok(loads.call1((PyBytes::new(py, &response.body),))?.into())
+            }
+            Self::Object(object) => {
+                let object = object.0.bind(py);
+                if object.getattr("content")?.is_truthy()? {
+                    return Ok(object.call_method0("json")?.into());
+                }
+                Ok(PyValue(PyDict::new(py).into_any().unbind()))
+            }
+        }
+    }
+}
+
+fn labels_named(
+    response: &Bound<'_, PyAny>,
+    name: &Bound<'_, PyAny>,
+) -> PyResult<LabelPage<PyValue>> {
+    let mut page = LabelPage {
+        ids: Vec::new(),
+        entries: 0,
+        found_last: false,
+    };
+    for label in response.call_method0("json")?.try_iter()? {
+        let label = label?;
+        page.entries += 1;
+        let id = label
+            .call_method1("get", ("name",))
+            .and_then(|own| own.eq(name))
+            .and_then(|is_it| {
+                if is_it {
+                    label.get_item("id").map(Some)
+                } else {
+                    Ok(None)
+                }
+            });
+        match id {
+            Ok(Some(id)) => {
+                page.found_last = true;
+                page.ids.push(id.into());
+            }
+            Ok(None) => page.found_last = false,
+            // Behind a label that was found nothing needs to be well formed.
+            Err(_) if !page.ids.is_empty() => page.found_last = false,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(page)
+}
+
+fn lacks_label(response: &Bound<'_, PyAny>, id: &Bound<'_, PyAny>) -> bool {
+    let Ok(json) = response.call_method0("json") else {
+        return false;
+    };
+    if json.hasattr("cr_code").unwrap_or(false) && json.hasattr("cr_await").unwrap_or(false) {
+        // An AsyncMock's coroutine; closed, or Python warns that nobody awaited it.
+        let _ = json.call_method0("close");
+    }
+    let Ok(labels) = json.cast::<PyList>() else {
+        return false;
+    };
+    !labels.iter().any(|label| {
+        label
+            .get_item("id")
+            .and_then(|own| own.eq(id))
+            .unwrap_or(false)
+    })
+}
+
+fn issue_state(response: &Bound<'_, PyAny>) -> PyResult<IssueState> {
+    let json = response.call_method0("json")?;
+    let state = json.call_method1("get", ("state",))?;
+    if let Ok(issue) = json.cast::<PyDict>() {
+        let zero =
+            |number: Bound<'_, PyAny>| number.extract::<i64>().is_ok_and(|number| number == 0);
+        if issue.get_item("number")?.is_some_and(zero) {
+            return Ok(IssueState::NoAnswer);
+        }
+    }
+    Ok(if state.eq("closed")? {
+        IssueState::Closed
+    } else {
+        IssueState::Open
+    })
+}
