@@ -1,8 +1,14 @@
-//! Text → task type.
+//! Text → task type, with the evidence.
 
+mod classifier;
 mod signals;
+#[cfg(feature = "tables")]
+mod table;
+mod text;
 
+pub use classifier::{Classifier, Explanation, Match, TableError, explain_task_type};
 pub use signals::SIGNALS;
+pub use text::{Field, Span, Unit};
 
 use crate::task::TaskType;
 

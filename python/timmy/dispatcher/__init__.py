@@ -18,10 +18,12 @@ from __future__ import annotations
 import asyncio
 import atexit
 import logging
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from os import PathLike
+from typing import Any, Literal
 
 from . import _core, _http
 from ._http import use_http
@@ -31,10 +33,15 @@ __all__ = [
     "AGENT_REGISTRY",
     "AgentSpec",
     "AgentType",
+    "Classifier",
     "DispatchResult",
     "DispatchStatus",
+    "Explanation",
+    "Match",
+    "Span",
     "TaskType",
     "dispatch_task",
+    "explain_task_type",
     "infer_task_type",
     "select_agent",
     "use_http",
@@ -153,6 +160,104 @@ def infer_task_type(title: str, description: str = "") -> TaskType:
 
 
 _TYPES: dict[str, TaskType] = {member.value: member for member in TaskType}
+
+
+@dataclass(frozen=True)
+class Span:
+    """A part of the title or the description, in code points."""
+
+    field: Literal["title", "description"]
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Match:
+    """A keyword that stands in a text.
+
+    It has two spans where it runs from the end of the title into the description; the blank
+    between the two belongs to neither.
+    """
+
+    keyword: str
+    task_type: TaskType
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A task type, its agent by the built-in routes, and every keyword found, by position."""
+
+    task_type: TaskType
+    agent: AgentType
+    matches: tuple[Match, ...]
+
+    @property
+    def deciding(self) -> tuple[Match, ...]:
+        """The matches of the type itself."""
+        return tuple(match for match in self.matches if match.task_type == self.task_type)
+
+
+def _explanation(parts: Any) -> Explanation:
+    task_type, agent, matches = parts
+    return Explanation(
+        TaskType(task_type),
+        AgentType(agent),
+        tuple(
+            Match(keyword, TaskType(of), tuple(Span(*span) for span in spans))
+            for keyword, of, spans in matches
+        ),
+    )
+
+
+def explain_task_type(title: str, description: str = "") -> Explanation:
+    """Return the type of a text with every keyword found and its place."""
+    return _explanation(_core.explain_task_type(title, description))
+
+
+class Classifier:
+    """A signal table of one's own: keywords of task types, an earlier type before a later one.
+
+    Keywords match anywhere in ``title + " " + description``, lowered, as in
+    :func:`infer_task_type`.
+    """
+
+    def __init__(
+        self,
+        signals: Iterable[tuple[TaskType, Iterable[str]]],
+        default: TaskType = TaskType.ROUTINE_CODING,
+    ) -> None:
+        """Take a table; ValueError for an unknown type or an empty keyword."""
+        table = [(str(task_type), list(keywords)) for task_type, keywords in signals]
+        self._core = _core.Classifier(table, str(default))
+
+    @classmethod
+    def from_toml(cls, text: str) -> Classifier:
+        """Take a table from TOML; ValueError names the line and the column.
+
+        It has ``[[signal]]`` entries with ``type`` and ``keywords``, and perhaps a ``default``.
+        """
+        made = cls.__new__(cls)
+        made._core = _core.Classifier.from_toml(text)
+        return made
+
+    @classmethod
+    def from_file(cls, path: str | PathLike[str]) -> Classifier:
+        """Take a table from a TOML file; ValueError names the file, the line and the column."""
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+        try:
+            return cls.from_toml(text)
+        except ValueError as error:
+            raise ValueError(f"{os.fspath(path)}: {error}") from None
+
+    def infer(self, title: str, description: str = "") -> TaskType:
+        """Return the type of a text."""
+        return TaskType(self._core.infer(title, description))
+
+    def explain(self, title: str, description: str = "") -> Explanation:
+        """Return the type of a text with every keyword found and its place."""
+        return _explanation(self._core.explain(title, description))
 
 
 async def _drive(flow: _core.Flow) -> Any:

@@ -1,7 +1,7 @@
 """The extension module: the Rust core behind :mod:`timmy.dispatcher`."""
 
 from collections.abc import Awaitable
-from typing import Any
+from typing import Any, TypeAlias
 
 class Flow:
     """A flow of the core, moved on by whoever awaits what it asks for."""
@@ -53,6 +53,18 @@ class Seams:
     ) -> Flow: ...
     def poll_issue_completion(self, issue: Any, interval: Any, limit: Any) -> Flow: ...
 
+_Parts: TypeAlias = tuple[str, str, list[tuple[str, str, list[tuple[str, int, int]]]]]
+
+class Classifier:
+    """A signal table of one's own."""
+
+    def __new__(cls, signals: list[tuple[str, list[str]]], default: str) -> Classifier: ...
+    @staticmethod
+    def from_toml(text: str) -> Classifier: ...
+    def infer(self, title: str, description: str) -> str: ...
+    def explain(self, title: str, description: str) -> _Parts: ...
+
+def explain_task_type(title: str, description: str) -> _Parts: ...
 def agents() -> list[tuple[str, str, list[str], str | None, int, str]]: ...
 def assignment_comment(
     display_name: Any, task_type: Any, description: Any, criteria: Any

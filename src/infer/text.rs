@@ -1,0 +1,121 @@
+//! A task's text as keywords are looked for in it, and the way back to where it came from.
+
+/// One of the two texts of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Field {
+    /// The title.
+    Title,
+    /// The description.
+    Description,
+}
+
+impl Field {
+    /// `"title"` or `"description"`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Title => "title",
+            Self::Description => "description",
+        }
+    }
+}
+
+/// A part of a field; `start` and `end` are bytes unless converted by [`Span::in_unit`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Span {
+    /// Where it lies.
+    pub field: Field,
+    /// Its first position.
+    pub start: usize,
+    /// The position behind its last.
+    pub end: usize,
+}
+
+/// How positions are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// UTF-8 bytes, as in Rust.
+    Bytes,
+    /// Code points, as in Python.
+    CodePoints,
+    /// UTF-16 units, as in JavaScript.
+    Utf16,
+}
+
+impl Span {
+    /// The same span counted otherwise; `text` is the field's whole text.
+    ///
+    /// ```
+    /// use timmy_dispatcher::infer::{Field, Span, Unit};
+    /// let span = Span { field: Field::Title, start: 5, end: 9 };
+    /// let counted = span.in_unit("🦀 plan", Unit::Utf16);
+    /// assert_eq!((counted.start, counted.end), (3, 7));
+    /// ```
+    #[must_use]
+    pub fn in_unit(self, text: &str, unit: Unit) -> Self {
+        let count = |end: usize| match (unit, text.get(..end)) {
+            (Unit::Bytes, _) | (_, None) => end,
+            (Unit::CodePoints, Some(before)) => before.chars().count(),
+            (Unit::Utf16, Some(before)) => before.encode_utf16().count(),
+        };
+        Self {
+            field: self.field,
+            start: count(self.start),
+            end: count(self.end),
+        }
+    }
+}
+
+/// `title + " " + description`, lowered, with the origin of every byte.
+pub(crate) struct Lowered {
+    pub(crate) text: String,
+    /// For each byte of `text`: the field and the character of it that it stems from. `None`: the
+    /// blank between the fields.
+    origins: Vec<Option<Span>>,
+}
+
+impl Lowered {
+    pub(crate) fn of(title: &str, description: &str) -> Self {
+        let joined = format!("{title} {description}");
+        // The whole is lowered at once, because a sigma's form depends on what stands around it;
+        // its two forms have the same length.
+        let text = joined.to_lowercase();
+        let mut origins = Vec::with_capacity(text.len());
+        let fields = [
+            (Some(Field::Title), title),
+            (None, " "),
+            (Some(Field::Description), description),
+        ];
+        for (field, part) in fields {
+            for (start, character) in part.char_indices() {
+                let origin = field.map(|field| Span {
+                    field,
+                    start,
+                    end: start + character.len_utf8(),
+                });
+                let length: usize = character.to_lowercase().map(char::len_utf8).sum();
+                origins.extend(std::iter::repeat_n(origin, length));
+            }
+        }
+        Self { text, origins }
+    }
+
+    /// Where a part of the text came from: one span, or two where it crosses from title to
+    /// description.
+    pub(crate) fn spans(&self, start: usize, end: usize) -> Vec<Span> {
+        let mut spans: Vec<Span> = Vec::with_capacity(1);
+        for origin in self
+            .origins
+            .get(start..end)
+            .unwrap_or_default()
+            .iter()
+            .flatten()
+        {
+            match spans.last_mut() {
+                Some(last) if last.field == origin.field => last.end = origin.end,
+                _ => spans.push(*origin),
+            }
+        }
+        spans
+    }
+}
