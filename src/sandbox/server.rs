@@ -1,0 +1,197 @@
+//! HTTP over the state: takes connections, records requests, applies faults, answers.
+
+use std::convert::Infallible;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::http::request::Parts;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+use tokio::sync::{oneshot, watch};
+
+use super::answer::Answer;
+use super::ask::Ask;
+use super::faults::{Fault, Faults, Kind};
+use super::record::{Log, RecordedRequest};
+use super::routes;
+use super::state::Gitea;
+use super::wire::{Dropped, Ending, Payload, Tap, Wire};
+
+/// Everything that the sandbox's owner and its server share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    world: Mutex<World>,
+    /// Told of every request that arrives.
+    pub(super) arrived: Condvar,
+    /// Counts the releases of what is held.
+    pub(super) releases: watch::Sender<u64>,
+}
+
+/// All that changes, behind one lock, so that a request is counted, matched and answered without
+/// another in between.
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) gitea: Gitea,
+    pub(super) faults: Faults,
+    pub(super) log: Log,
+}
+
+impl Shared {
+    pub(super) fn new(gitea: Gitea) -> Self {
+        let world = World {
+            gitea,
+            faults: Faults::default(),
+            log: Log::default(),
+        };
+        Self {
+            world: Mutex::new(world),
+            arrived: Condvar::new(),
+            releases: watch::Sender::new(0),
+        }
+    }
+
+    pub(super) fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Serves until `stop` is told or dropped.
+pub(super) async fn serve(
+    listener: TcpListener,
+    shared: Arc<Shared>,
+    stop: oneshot::Receiver<Infallible>,
+) {
+    let accept = async {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    // Small answers must not wait for the peer's delayed acknowledgement.
+                    let _ = stream.set_nodelay(true);
+                    tokio::spawn(connection(stream, Arc::clone(&shared)));
+                }
+                // Too many open files, most likely: others must close some first.
+                Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+            }
+        }
+    };
+    tokio::select! {
+        _ = stop => {}
+        () = accept => {}
+    }
+}
+
+async fn connection(stream: tokio::net::TcpStream, shared: Arc<Shared>) {
+    let wire = Arc::new(Wire::default());
+    let socket = TokioIo::new(Tap::new(stream, Arc::clone(&wire)));
+    let service =
+        service_fn(move |request| respond(Arc::clone(&shared), Arc::clone(&wire), request));
+    // An error here is a dropped connection, ours or the client's.
+    let _ = http1::Builder::new()
+        .title_case_headers(true)
+        .serve_connection(socket, service)
+        .await;
+}
+
+async fn respond(
+    shared: Arc<Shared>,
+    wire: Arc<Wire>,
+    request: Request<Incoming>,
+) -> Result<Response<Payload>, Dropped> {
+    let (head, body) = request.into_parts();
+    let headers = wire.headers(&head);
+    let body = body.collect().await.map_err(|_| Dropped)?.to_bytes();
+    wire.next_request();
+    let target = head
+        .uri
+        .path_and_query()
+        .map_or("/", |target| target.as_str());
+
+    let (id, plan, mut releases) = {
+        let mut world = shared.world();
+        let id = world.log.push(RecordedRequest {
+            method: head.method.to_string(),
+            path: target.to_owned(),
+            headers,
+            body: body.to_vec(),
+            status: None,
+        });
+        let plan = world.faults.plan(head.method.as_str(), target);
+        // Looked at before the owner can learn of the arrival, so that no release is missed.
+        (id, plan, shared.releases.subscribe())
+    };
+    shared.arrived.notify_all();
+
+    let (late, early): (Vec<Fault>, Vec<Fault>) =
+        plan.waits.into_iter().partition(|fault| fault.after_effect);
+    for fault in &early {
+        wait(fault, &mut releases).await;
+    }
+    let real = effect_happens(plan.decides.as_ref()).then(|| {
+        let mut ask = Ask::new(head.method.as_str(), target, &body);
+        ask.authorization = text(&head, "authorization");
+        ask.content_type = text(&head, "content-type");
+        routes::answer(&mut shared.world().gitea, &ask)
+    });
+    for fault in &late {
+        wait(fault, &mut releases).await;
+    }
+
+    if let Some(Kind::Drop { reset }) = plan.decides.as_ref().map(|fault| &fault.kind) {
+        if *reset {
+            wire.reset_when_closed();
+        }
+        return Err(Dropped);
+    }
+    let mut world = shared.world();
+    let (answer, kind) = match plan.decides {
+        Some(fault) => (fault.answer(&world.gitea.site, real), Some(fault.kind)),
+        None => (real.unwrap_or_else(|| Answer::empty(500)), None),
+    };
+    world.log.answered(id, answer.status);
+    drop(world);
+    response(answer, kind)
+}
+
+fn text<'a>(head: &'a Parts, name: &str) -> Option<&'a str> {
+    head.headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+fn effect_happens(decides: Option<&Fault>) -> bool {
+    decides.is_none_or(|fault| {
+        fault.after_effect || matches!(fault.kind, Kind::Truncated { .. } | Kind::Drip(_))
+    })
+}
+
+async fn wait(fault: &Fault, releases: &mut watch::Receiver<u64>) {
+    match fault.kind {
+        Kind::Delay(time) => tokio::time::sleep(time).await,
+        // An error says that the sandbox is gone, and this task with it.
+        Kind::Hold => drop(releases.changed().await),
+        _ => {}
+    }
+}
+
+fn response(mut answer: Answer, kind: Option<Kind>) -> Result<Response<Payload>, Dropped> {
+    let body = answer.body.clone();
+    let payload = match kind {
+        Some(Kind::Truncated { keep }) => {
+            answer.set("Content-Length", body.len().to_string());
+            let keep = keep.unwrap_or(body.len() / 2).min(body.len());
+            Payload::Truncated(body.slice(..keep), Ending::Unsent)
+        }
+        Some(Kind::Huge(left)) => Payload::Huge { left, begun: false },
+        Some(Kind::Drip(interval)) => Payload::dripping(body, interval),
+        _ => Payload::Whole(body),
+    };
+    let mut builder = Response::builder().status(answer.status);
+    for (name, value) in &answer.headers {
+        builder = builder.header(name, value);
+    }
+    // The parts were checked when the fault was ordered, and Gitea's own are sound.
+    builder.body(payload).map_err(|_| Dropped)
+}
