@@ -4,10 +4,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help test check rust python wheel format clean
+.PHONY: help demo test check rust python wheel format clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+demo: check ## Builds into .venv and shows a dozen tasks being dispatched, nothing to configure
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet '.[cli]'
+	$(BIN)/timmy-dispatch demo
 
 test: check rust python ## Sets up and runs every check and every test
 

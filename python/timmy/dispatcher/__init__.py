@@ -26,27 +26,8 @@ from os import PathLike
 from typing import Any, Literal
 
 from . import _core, _http
-from ._http import use_http
-from ._settings import settings
-
-__all__ = [
-    "AGENT_REGISTRY",
-    "AgentSpec",
-    "AgentType",
-    "Classifier",
-    "DispatchResult",
-    "DispatchStatus",
-    "Explanation",
-    "Match",
-    "Span",
-    "TaskType",
-    "dispatch_task",
-    "explain_task_type",
-    "infer_task_type",
-    "select_agent",
-    "use_http",
-    "wait_for_completion",
-]
+from ._http import use_http as use_http
+from ._settings import settings as settings
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,29 @@
+"""The command line `timmy-dispatch`.
+
+=========== ==========================================================
+``app``     the commands, their options, their exit codes
+``demo``    the tour: a sandbox, a dozen tasks, a table
+``display`` how things are printed: terminal, pipe, JSON, hostile text
+=========== ==========================================================
+
+It needs the extra ``[cli]`` (Typer and Rich); the dispatcher itself needs neither.
+"""
+
+import sys
+
+__all__ = ["main"]
+
+#: What people read who installed the dispatcher alone.
+MISSING_EXTRA = "timmy-dispatch needs Typer and Rich: pip install 'timmy-dispatcher[cli]'"
+
+
+def main() -> int:
+    """Run `timmy-dispatch` on this process's arguments and return its exit code."""
+    try:
+        from .app import run  # noqa: PLC0415  (here, so that a missing extra can be told)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == "timmy":
+            raise
+        print(MISSING_EXTRA, file=sys.stderr)
+        return 2
+    return run(sys.argv[1:])
