@@ -123,15 +123,12 @@ impl PyClient {
         };
         let leaving = Python::attach(|py| -> PyResult<Py<PyAny>> {
             let manager = manager.bind(py);
-            let exit = manager.get_type().getattr("__aexit__")?;
+            let exit = special(manager, "__aexit__")?;
             let leaving = match &result {
-                Ok(_) => exit.call1((manager, py.None(), py.None(), py.None()))?,
-                Err(error) => exit.call1((
-                    manager,
-                    error.get_type(py),
-                    error.value(py),
-                    error.traceback(py),
-                ))?,
+                Ok(_) => exit.call1((py.None(), py.None(), py.None()))?,
+                Err(error) => {
+                    exit.call1((error.get_type(py), error.value(py), error.traceback(py)))?
+                }
             };
             Ok(leaving.unbind())
         })?;
@@ -224,6 +221,17 @@ impl PyClient {
             }
             None => self.native(host, Method::Get, url, None).await,
         }
+    }
+}
+
+/// A method as `async with` finds it: on the type, bound where it binds (a mock does not).
+fn special<'py>(object: &Bound<'py, PyAny>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+    let class = object.get_type();
+    let method = class.getattr(name)?;
+    if method.hasattr("__get__")? {
+        method.call_method1("__get__", (object, class))
+    } else {
+        Ok(method)
     }
 }
 
