@@ -1,0 +1,79 @@
+"""What people put between httpx and the network sees the requests, and nothing else does."""
+
+from unittest.mock import AsyncMock, MagicMock, patch
+
+import httpx
+import pytest
+import timmy.dispatcher as d
+import vcr
+from timmy.dispatcher import _http
+
+ISSUE = "http://gitea.test/api/v1/repos/o/r/issues/3"
+CLOSED = {"number": 3, "state": "closed"}
+
+CASSETTE = """
+interactions:
+- request:
+    body: ''
+    headers: {}
+    method: GET
+    uri: http://gitea.test/api/v1/repos/o/r/issues/3
+  response:
+    body: {string: '{"number":3,"state":"closed"}'}
+    headers: {content-type: [application/json]}
+    status: {code: 200, message: OK}
+version: 1
+"""
+
+
+@pytest.fixture(autouse=True)
+def gitea(monkeypatch):
+    monkeypatch.setenv("GITEA_URL", "http://gitea.test")
+    monkeypatch.setenv("GITEA_TOKEN", "t")
+    monkeypatch.setenv("GITEA_REPO", "o/r")
+
+
+async def test_pytest_httpx(httpx_mock):
+    httpx_mock.add_response(url=ISSUE, json=CLOSED)
+    assert await d.wait_for_completion(3, 1, 2) is d.DispatchStatus.COMPLETED
+
+
+async def test_vcr(tmp_path):
+    cassette = tmp_path / "issue.yaml"
+    cassette.write_text(CASSETTE, encoding="utf-8")
+    with vcr.use_cassette(str(cassette), record_mode="none") as played:
+        assert await d.wait_for_completion(3, 1, 2) is d.DispatchStatus.COMPLETED
+        assert played.play_count == 1
+
+
+async def test_a_patched_method():
+    answer = MagicMock(status_code=200, json=lambda: CLOSED)
+    with patch("httpx.AsyncClient.get", AsyncMock(return_value=answer)) as get:
+        assert await d.wait_for_completion(3, 1, 2) is d.DispatchStatus.COMPLETED
+    get.assert_awaited_once()
+
+
+async def test_a_patched_transport(monkeypatch, caplog):
+    async def answer(self, request):
+        return httpx.Response(200, json=CLOSED)
+
+    caplog.set_level("DEBUG", "timmy.dispatcher")
+    monkeypatch.setattr(_http, "_told", set())
+    monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", answer)
+    for _ in range(2):
+        assert await d.wait_for_completion(3, 1, 2) is d.DispatchStatus.COMPLETED
+    told = [record for record in caplog.records if record.levelname == "DEBUG"]
+    assert len(told) == 1
+    assert "httpx.AsyncHTTPTransport.handle_async_request" in told[0].getMessage()
+
+
+def test_httpx_as_its_makers_made_it_is_not_gone_through():
+    assert _http.choose() is None
+
+
+def test_a_choice_is_checked(monkeypatch):
+    with pytest.raises(ValueError, match="not auto, native, httpx"):
+        d.use_http("fast")
+    monkeypatch.setenv("TIMMY_DISPATCHER_HTTP", "fast")
+    with pytest.raises(ValueError, match="TIMMY_DISPATCHER_HTTP: 'fast'"):
+        _http.choose()
