@@ -40,7 +40,9 @@ python: wheel ## Format, lints, types and tests of the Python package
 	$(BIN)/ruff format --check python tests
 	$(BIN)/ruff check python tests
 	$(BIN)/mypy python
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q --ignore tests/python/dropin
+	# As in a dashboard, whose `config` holds the settings from the start.
+	$(BIN)/python -m pytest -q tests/python/dropin
 
 format: $(BIN)/python ## Formats everything
 	cargo fmt
