@@ -26,6 +26,7 @@ rust: check ## Format, lints and tests of the crate
 	cargo clippy --all-targets --features sandbox,python -- -D warnings
 	cargo clippy --no-default-features -- -D warnings
 	cargo test --features sandbox
+	cargo run --quiet --example dispatch --features sandbox
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

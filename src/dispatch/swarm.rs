@@ -84,6 +84,8 @@ pub struct DispatchResult {
     pub failed_steps: Vec<(&'static str, String)>,
     /// The body that an API agent answered with.
     pub response: Option<Vec<u8>>,
+    /// Whether this very process has it.
+    pub local: bool,
 }
 
 impl DispatchResult {
@@ -150,6 +152,7 @@ impl<T: Transport> Swarm<T> {
                 retry_count: 0,
                 failed_steps: Vec::new(),
                 response: None,
+                local: false,
             })
     }
 

@@ -565,6 +565,7 @@ impl<T: Transport> Steps for TaskSteps<'_, T> {
             error: draft.error,
             retry_count: 0,
             failed_steps: draft.failed_steps,
+            local: draft.local,
             response: draft.response.map(|body| body.text().into_bytes()),
         })
     }
