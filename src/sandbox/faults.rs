@@ -41,7 +41,7 @@ pub struct Fault {
     path: Option<String>,
     skip: u64,
     times: Option<u64>,
-    pub(super) after_effect: bool,
+    after_effect: bool,
     pub(super) kind: Kind,
     headers: Vec<(String, String)>,
     payload: Payload,
@@ -322,8 +322,20 @@ pub(super) struct Faults(Vec<(Fault, u64)>);
 /// What is to happen to one request.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
-    pub(super) waits: Vec<Fault>,
+    /// Delays and holds before the effect.
+    pub(super) before: Vec<Fault>,
+    /// Delays and holds between the effect and the answer.
+    pub(super) after: Vec<Fault>,
     pub(super) decides: Option<Fault>,
+}
+
+impl Plan {
+    /// Whether the request is to have its effect at all.
+    pub(super) fn effect_happens(&self) -> bool {
+        self.decides.as_ref().is_none_or(|fault| {
+            fault.after_effect || matches!(fault.kind, Kind::Truncated { .. } | Kind::Drip(_))
+        })
+    }
 }
 
 impl Faults {
@@ -345,7 +357,12 @@ impl Faults {
             let due =
                 *seen > fault.skip && fault.times.is_none_or(|times| *seen - fault.skip <= times);
             if due && fault.kind.waits() {
-                plan.waits.push(fault.clone());
+                let waits = if fault.after_effect {
+                    &mut plan.after
+                } else {
+                    &mut plan.before
+                };
+                waits.push(fault.clone());
             } else if due {
                 plan.decides = Some(fault.clone());
                 break;
@@ -398,11 +415,11 @@ mod tests {
         faults.add(Fault::drop_connection().times(1));
         let first = faults.plan("GET", "/");
         assert_eq!(
-            (first.waits.len(), first.decides.unwrap().kind),
+            (first.before.len(), first.decides.unwrap().kind),
             (1, Kind::Status(500))
         );
         let second = faults.plan("GET", "/");
-        assert_eq!(second.waits.len(), 2);
+        assert_eq!(second.before.len(), 2);
         assert_eq!(second.decides.unwrap().kind, Kind::Drop { reset: false });
     }
 

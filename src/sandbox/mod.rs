@@ -429,6 +429,8 @@ impl Sandbox {
 
     /// Waits until so many requests have arrived since the last clearing, answered or not; false
     /// where that takes longer than `timeout`.
+    ///
+    /// A request that is neither delayed nor held before its effect has had it by then.
     #[must_use = "false says that they did not arrive"]
     pub fn wait_for_requests(&self, count: usize, timeout: Duration) -> bool {
         let world = self.shared.world();
@@ -458,6 +460,7 @@ impl Sandbox {
 
     /// Lets go on what [`Fault::hold`] holds. Requests that arrive later are held as before.
     pub fn release(&self) {
+        let _world = self.shared.world();
         self.shared.releases.send_modify(|count| *count += 1);
     }
 

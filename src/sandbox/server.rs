@@ -111,8 +111,14 @@ async fn respond(
         .path_and_query()
         .map_or("/", |target| target.as_str());
 
-    let (id, plan, mut releases) = {
+    let mut ask = Ask::new(head.method.as_str(), target, &body);
+    ask.authorization = text(&head, "authorization");
+    ask.content_type = text(&head, "content-type");
+
+    let (id, plan, mut real, mut releases) = {
         let mut world = shared.world();
+        // Releases take the lock too, so each is either before the arrival or behind it.
+        let releases = shared.releases.subscribe();
         let id = world.log.push(RecordedRequest {
             method: head.method.to_string(),
             path: target.to_owned(),
@@ -121,23 +127,20 @@ async fn respond(
             status: None,
         });
         let plan = world.faults.plan(head.method.as_str(), target);
-        // Looked at before the owner can learn of the arrival, so that no release is missed.
-        (id, plan, shared.releases.subscribe())
+        // Under the same lock, so that who waits for the arrival finds the effect.
+        let at_once = plan.before.is_empty() && plan.effect_happens();
+        let real = at_once.then(|| routes::answer(&mut world.gitea, &ask));
+        (id, plan, real, releases)
     };
     shared.arrived.notify_all();
 
-    let (late, early): (Vec<Fault>, Vec<Fault>) =
-        plan.waits.into_iter().partition(|fault| fault.after_effect);
-    for fault in &early {
+    for fault in &plan.before {
         wait(fault, &mut releases).await;
     }
-    let real = effect_happens(plan.decides.as_ref()).then(|| {
-        let mut ask = Ask::new(head.method.as_str(), target, &body);
-        ask.authorization = text(&head, "authorization");
-        ask.content_type = text(&head, "content-type");
-        routes::answer(&mut shared.world().gitea, &ask)
-    });
-    for fault in &late {
+    if real.is_none() && plan.effect_happens() {
+        real = Some(routes::answer(&mut shared.world().gitea, &ask));
+    }
+    for fault in &plan.after {
         wait(fault, &mut releases).await;
     }
 
@@ -159,12 +162,6 @@ async fn respond(
 
 fn text<'a>(head: &'a Parts, name: &str) -> Option<&'a str> {
     head.headers.get(name).and_then(|value| value.to_str().ok())
-}
-
-fn effect_happens(decides: Option<&Fault>) -> bool {
-    decides.is_none_or(|fault| {
-        fault.after_effect || matches!(fault.kind, Kind::Truncated { .. } | Kind::Drip(_))
-    })
 }
 
 async fn wait(fault: &Fault, releases: &mut watch::Receiver<u64>) {

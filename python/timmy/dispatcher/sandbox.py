@@ -258,7 +258,8 @@ class Sandbox:
     def wait_for_requests(self, count: int, timeout: float = 5.0) -> list[Request]:
         """Wait until so many requests have arrived since the last clearing, answered or not.
 
-        It blocks: in async code call it with ``asyncio.to_thread``.
+        A request that is neither delayed nor held before its effect has had it by then. This
+        blocks: in async code call it with ``asyncio.to_thread``.
 
         Raises:
             TimeoutError: fewer arrived within ``timeout`` seconds.
@@ -327,29 +328,23 @@ class Sandbox:
         Raises:
             ValueError: no kind or more than one, or what cannot be sent.
         """
-        kinds: dict[str, float | None] = {}
-        if delay is not None:
-            kinds["delay"] = delay
-        if hold:
-            kinds["hold"] = None
-        if redirect is not None:
-            kinds["redirect"] = 301 if status is None else status
-        elif status is not None:
-            kinds["status"] = status
-        if drop:
-            kinds["drop"] = None
-        if reset:
-            kinds["reset"] = None
-        if truncate is not False:
-            kinds["truncate"] = None if truncate is True else truncate
-        if huge is not None:
-            kinds["huge"] = huge
-        if zeroed_issue:
-            kinds["zeroed_issue"] = None
-        if drip is not None:
-            kinds["drip"] = drip
+        # None and False are what is not asked for; True is a kind without an amount.
+        asked: dict[str, float | bool | None] = {
+            "delay": delay,
+            "hold": hold,
+            "status": status if redirect is None else None,
+            "drop": drop,
+            "reset": reset,
+            "truncate": truncate,
+            "huge": huge,
+            "zeroed_issue": zeroed_issue,
+            "redirect": None if redirect is None else 301 if status is None else status,
+            "drip": drip,
+        }
+        # By identity: 0 is an amount.
+        kinds = {k: v for k, v in asked.items() if v is not None and v is not False}
         if not kinds and body is not None:
-            kinds["replace"] = None
+            kinds["replace"] = True
         if len(kinds) != 1:
             raise ValueError(f"a fault is of one kind, not {len(kinds)}: {', '.join(kinds)}")
         sent = dict(headers or {})
@@ -358,7 +353,7 @@ class Sandbox:
         [(kind, amount)] = kinds.items()
         self._server.fault(
             kind,
-            amount=amount,
+            amount=None if amount is True else amount,
             method=method,
             path=path,
             skip=skip,
