@@ -206,6 +206,20 @@ pub(super) fn edit(gitea: &mut Gitea, id: u64, caller: &Caller, ask: &Ask) -> Ha
     Ok(Answer::json(200, &repo.json(site, caller)))
 }
 
+/// `DELETE /repos/{o}/{r}`.
+pub(super) fn delete(gitea: &mut Gitea, id: u64, caller: &Caller) -> Handled {
+    caller.known(&gitea.site)?;
+    match gitea.repo_mut(id) {
+        Some((_, repo)) if caller.writes(repo) => {}
+        Some((site, repo)) if caller.sees(repo) => {
+            return Err(site.error(403, "user should be an owner of the repository"));
+        }
+        _ => return Err(gitea.site.not_found()),
+    }
+    gitea.remove_repo(id);
+    Ok(Answer::empty(204))
+}
+
 /// `POST /admin/users`.
 pub(super) fn create_user(site: &mut Site, caller: &Caller, ask: &Ask) -> Handled {
     caller.known(site)?;

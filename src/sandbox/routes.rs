@@ -102,8 +102,10 @@ fn moved(ask: &Ask, status: u16, path: &[&str]) -> Answer {
 }
 
 fn in_repo(gitea: &mut Gitea, id: u64, caller: &Caller, ask: &Ask, path: &[&str]) -> Handled {
-    if let ("PATCH", []) = (ask.method, path) {
-        return repos::edit(gitea, id, caller, ask);
+    match (ask.method, path) {
+        ("PATCH", []) => return repos::edit(gitea, id, caller, ask),
+        ("DELETE", []) => return repos::delete(gitea, id, caller),
+        _ => {}
     }
     let Some((site, repo)) = gitea.repo_mut(id) else {
         return Err(gitea.site.not_found());

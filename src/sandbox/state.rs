@@ -261,6 +261,12 @@ impl Gitea {
         Some(id)
     }
 
+    /// Removes a repo, and the redirects that lead to it.
+    pub(super) fn remove_repo(&mut self, id: u64) {
+        self.repos.retain(|repo| repo.id != id);
+        self.site.renamed_repos.retain(|_, repo| *repo != id);
+    }
+
     /// Renames a repo and leaves a redirect; false where the name is taken.
     pub(super) fn rename_repo(&mut self, id: u64, name: &str) -> bool {
         let Some(repo) = self.repos.iter().find(|repo| repo.id == id) else {

@@ -197,3 +197,28 @@ fn users_and_tokens_are_made_over_http_too() {
         );
     }
 }
+
+#[test]
+fn a_repo_is_removed_by_who_may_write_to_it() {
+    for (gitea, repo) in both() {
+        gitea
+            .create_user("guest", "guest-token", &["write:repository"])
+            .unwrap();
+        let path = format!("/repos/{repo}");
+        let delete = |token: &str, path: &str| {
+            let authorization = format!("token {token}");
+            send(&gitea, "DELETE", path, Some(&authorization), None).unwrap()
+        };
+        assert_eq!(delete("guest-token", &path).status, 403);
+        assert_eq!(
+            send(&gitea, "DELETE", &path, None, None).unwrap().status,
+            401
+        );
+        let new = gitea.rename_repo(&repo, "new").unwrap();
+        let removed = delete(gitea.token(), &format!("/repos/{new}"));
+        assert_eq!((removed.status, removed.body.as_slice()), (204, &b""[..]));
+        assert_eq!(get(&gitea, &format!("/repos/{new}")).status, 404);
+        assert_eq!(get(&gitea, &path).status, 404);
+        assert_eq!(gitea.create_repo("swarm").unwrap(), repo);
+    }
+}
