@@ -8,6 +8,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use super::retry::{self, Transient};
+use super::settings::check_repo;
 use crate::http::SendError;
 
 /// How important a log line is.
@@ -141,6 +142,18 @@ pub(crate) trait Host: Send + Sync {
     /// The text without anything secret.
     fn redact(&self, text: &str) -> String;
 
+    /// The beginning of an answer's text: 200 characters, or what is left of them without secrets.
+    fn excerpt(&self, reply: &Self::Reply) -> Self::Value {
+        // Cut after redacting, for half a token is one that is not found.
+        let longer = reply.text(1000).text();
+        let clean = self.redact(&longer);
+        if clean == longer {
+            reply.text(200)
+        } else {
+            self.value(&clean.chars().take(200).collect::<String>())
+        }
+    }
+
     /// The cause that stands for a request without an answer.
     fn send_error(&self, error: &SendError) -> Cause<Self::Value> {
         let text = self.redact(&error.to_string());
@@ -166,7 +179,7 @@ pub(crate) trait Host: Send + Sync {
         let Some(status) = reply.status() else {
             return self.cause("an answer without a status");
         };
-        let said = message_of(&reply.text(2000).text());
+        let said = message_of(&self.redact(&reply.text(2000).text()));
         let with = |what: &str| {
             if said.is_empty() {
                 format!("{status} {what}")
@@ -175,8 +188,8 @@ pub(crate) trait Host: Send + Sync {
             }
         };
         let text = match status {
-            300..=399 => match reply.header("location").as_deref().and_then(repo_in) {
-                Some(repo) => format!("{status} moved to {repo}"),
+            300..=399 => match reply.header("location").as_deref().and_then(destination) {
+                Some(place) => format!("{status} moved to {place}"),
                 None => format!("{status} redirect, which is not followed: check GITEA_URL"),
             },
             401 => with("unauthorized, check GITEA_TOKEN"),
@@ -191,10 +204,11 @@ pub(crate) trait Host: Send + Sync {
             500 if said.is_empty() => format!(
                 "500 of the server, which also means that there is no such issue: {subject}"
             ),
+            500 if said.starts_with(NO_ISSUE) => format!("500 issue does not exist: {subject}"),
             _ => with("refused"),
         };
         let mut cause = self.cause(&text);
-        if retry::is_transient(status) {
+        if retry::is_transient(status) && !said.starts_with(NO_ISSUE) {
             let retry_after = reply
                 .header("retry-after")
                 .as_deref()
@@ -204,6 +218,9 @@ pub(crate) trait Host: Send + Sync {
         cause
     }
 }
+
+/// What an administrator is told with the 500 for an issue that is not there.
+const NO_ISSUE: &str = "issue does not exist";
 
 /// Gitea's message in an error's JSON body, else nothing; at most 200 characters.
 fn message_of(body: &str) -> String {
@@ -226,13 +243,49 @@ fn required_scope(message: &str) -> Option<&str> {
     Some(after.split_once(']')?.0)
 }
 
-/// `owner/name` in a Location below `/repos/`.
-fn repo_in(location: &str) -> Option<String> {
-    let mut parts = location.split_once("/repos/")?.1.split(['/', '?']);
-    match (parts.next(), parts.next()) {
-        (Some(owner), Some(name)) if !owner.is_empty() && !name.is_empty() => {
-            Some(format!("{owner}/{name}"))
-        }
-        _ => None,
+/// Where a Location leads: `owner/name` below `/repos/`, with the server's address where it says
+/// one (a relative one is the same server's).
+fn destination(location: &str) -> Option<String> {
+    let server = reqwest::Url::parse(location)
+        .ok()
+        .map(|url| url.origin().ascii_serialization());
+    let repo = location.split_once("/repos/").and_then(|(_, rest)| {
+        let mut parts = rest.split(['/', '?', '#']);
+        let repo = format!("{}/{}", parts.next()?, parts.next()?);
+        check_repo(&repo).is_ok().then_some(repo)
+    });
+    match (repo, server) {
+        (Some(repo), Some(server)) => Some(format!("{repo} at {server}: check GITEA_URL")),
+        (Some(repo), None) => Some(repo),
+        (None, Some(server)) => Some(format!("{server}: check GITEA_URL")),
+        (None, None) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_location_names_the_repo_and_another_server() {
+        let to = |location| destination(location).unwrap_or_default();
+        assert_eq!(to("/api/v1/repos/o/new/labels?page=2"), "o/new");
+        assert_eq!(to("/sub/api/v1/repos/o/new"), "o/new");
+        assert_eq!(
+            to("https://me:pw@git.example/api/v1/repos/o/r/labels"),
+            "o/r at https://git.example: check GITEA_URL"
+        );
+        assert_eq!(to("http://h:1/login"), "http://h:1: check GITEA_URL");
+        assert_eq!(to("/user/login"), "");
+        assert_eq!(to("/repos/<b>/x"), "");
+    }
+
+    #[test]
+    fn a_message_is_one_line_of_200_characters() {
+        assert_eq!(message_of(r#"{"message":"a\n b"}"#), "a b");
+        let long = format!(r#"{{"message":"{}"}}"#, "\u{e9}".repeat(300));
+        assert_eq!(message_of(&long).chars().count(), 200);
+        assert_eq!(message_of("<html>"), "");
+        assert_eq!(message_of(r#"{"message":7}"#), "");
     }
 }

@@ -62,8 +62,14 @@ pub struct ConfigError(String);
 /// assert!(api_base("git.example").is_err());
 /// ```
 pub fn api_base(gitea_url: &str) -> Result<String, ConfigError> {
-    let base = gitea_url.trim_end_matches('/');
+    let base = gitea_url.trim().trim_end_matches('/');
     check_http_url("GITEA_URL", base)?;
+    if base.contains(['?', '#']) {
+        return Err(ConfigError(format!(
+            "GITEA_URL is {:?}, which has a query; give the address that the web page of Gitea has",
+            redact_url(base)
+        )));
+    }
     Ok(format!("{base}/api/v1"))
 }
 
@@ -72,12 +78,17 @@ pub fn api_base(gitea_url: &str) -> Result<String, ConfigError> {
 /// # Errors
 /// [`ConfigError`], which names the setting.
 pub fn check_http_url(setting: &str, url: &str) -> Result<(), ConfigError> {
-    let usable = reqwest::Url::parse(url)
-        .is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.host_str().is_some());
-    if usable {
+    // The parser would take "http:host" as well, which nobody means and `redact_url` cannot read.
+    let lower = url.to_ascii_lowercase();
+    let spelled_out = lower.starts_with("http://") || lower.starts_with("https://");
+    if spelled_out && reqwest::Url::parse(url).is_ok_and(|url| url.has_host()) {
         return Ok(());
     }
-    let shown = redact_url(url);
+    // Where the parts of it are is anybody's guess, so what may be a password is not shown.
+    let shown = url.rfind('@').map_or_else(
+        || url.to_owned(),
+        |at| format!("***{}", url.get(at..).unwrap_or_default()),
+    );
     Err(ConfigError(format!(
         "{setting} is {shown:?}, which is no http or https URL such as http://localhost:3000"
     )))
@@ -101,5 +112,43 @@ pub fn check_repo(repo: &str) -> Result<(), ConfigError> {
         _ => Err(ConfigError(format!(
             "GITEA_REPO is {repo:?}; it must be owner/name, such as timmy/swarm"
         ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_cannot_be_is_shown_without_its_password() {
+        for url in [
+            "me:pw@host",
+            "http:me:pw@host",
+            "http:/me:pw@host",
+            "http://me:pw/w@host",
+            "ftp://me:pw@host",
+            "http://me:pw@host:port",
+            "http://me:pw@host/?q=1",
+            "http://",
+            "",
+        ] {
+            let wrong = api_base(url).unwrap_err().to_string();
+            assert!(!wrong.contains("pw"), "{wrong}");
+            assert!(wrong.starts_with("GITEA_URL is "), "{wrong}");
+        }
+        assert_eq!(
+            api_base(" HTTP://me:pw@host:3000/sub//\n").unwrap(),
+            "HTTP://me:pw@host:3000/sub/api/v1"
+        );
+    }
+
+    #[test]
+    fn a_repo_is_an_owner_and_a_name() {
+        for repo in [
+            "", "o", "o/", "/r", "o/r/x", "o/..", "./r", "o/a b", "o/r?x", "o/\u{e9}",
+        ] {
+            assert!(check_repo(repo).is_err(), "{repo}");
+        }
+        assert!(check_repo("Some-one/na_me.git").is_ok());
     }
 }

@@ -14,7 +14,7 @@ use super::settings::{ConfigError, Settings, api_base, check_repo};
 use super::swarm::{DispatchResult, Swarm, Task};
 use crate::channel::comment;
 use crate::gitea::{self, answer};
-use crate::http::{Method, Repeat, Request, Response, SendError, Transport};
+use crate::http::{Method, Repeat, Request, Response, SendError, Transport, redact_secrets};
 use crate::infer::infer_task_type;
 use crate::route::AgentSpec;
 use crate::task::{AgentName, DispatchStatus, Interface, TaskType, UnknownName};
@@ -215,20 +215,11 @@ impl<T: Transport> Client<T> {
 }
 
 fn send_failure(error: &SendError, token: &str) -> Cause<Opaque> {
-    let text = redact(&error.to_string(), token);
+    let text = redact_secrets(&error.to_string(), token);
     Cause {
         shown: Opaque::Text(text.clone()),
         transient: error.is_transient().then(Default::default),
         text,
-    }
-}
-
-pub(crate) fn redact(text: &str, token: &str) -> String {
-    let text = crate::http::redact_userinfo(text);
-    if token.is_empty() {
-        text
-    } else {
-        text.replace(token, "***")
     }
 }
 
@@ -324,7 +315,7 @@ impl<T: Transport> Host for TaskSteps<'_, T> {
     }
 
     fn redact(&self, text: &str) -> String {
-        redact(text, &self.swarm.settings.gitea_token)
+        redact_secrets(text, &self.swarm.settings.gitea_token)
     }
 }
 
@@ -654,7 +645,7 @@ impl<T: Transport> Host for Watch<'_, T> {
     }
 
     fn redact(&self, text: &str) -> String {
-        redact(text, &self.swarm.settings.gitea_token)
+        redact_secrets(text, &self.swarm.settings.gitea_token)
     }
 }
 

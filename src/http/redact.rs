@@ -38,16 +38,60 @@ pub fn redact_userinfo(text: &str) -> String {
     out
 }
 
+/// The text without the token and without users and passwords in URLs.
+///
+/// A token of fewer than four characters guards nothing, and taking it out of every word that
+/// holds it would make the text unreadable.
+pub(crate) fn redact_secrets(text: &str, token: &str) -> String {
+    let mut text = redact_userinfo(text);
+    // Libraries complain of a token with a line break by quoting it, escaped.
+    let escaped = token.escape_default().to_string();
+    for form in [token, escaped.as_str(), token.trim()] {
+        if form.chars().count() >= 4 && text.contains(form) {
+            text = text.replace(form, "***");
+        }
+    }
+    text
+}
+
 /// `(scheme with "://", user and password, the rest)` of a URL that has a user.
-pub(crate) fn split_userinfo(url: &str) -> Option<(&str, &str, &str)> {
+fn split_userinfo(url: &str) -> Option<(&str, &str, &str)> {
     let after = url.find("://")? + 3;
     let (scheme, rest) = url.split_at(after);
-    let authority = rest.get(..authority_end(rest))?;
-    let at = authority.rfind('@')?;
+    let end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
+    let at = rest.get(..end)?.rfind('@')?;
     Some((scheme, rest.get(..at)?, rest.get(at + 1..)?))
 }
 
+/// Where the host of a URL within a text ends.
 fn authority_end(text: &str) -> usize {
     text.find(|c: char| matches!(c, '/' | '?' | '#' | '"' | '\'' | '<' | '>') || c.is_whitespace())
         .unwrap_or(text.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_may_hold_quotes() {
+        assert_eq!(redact_url("http://me:a\"b@host/x"), "http://***@host/x");
+        assert_eq!(redact_url("http://host\\@me"), "http://host\\@me");
+    }
+
+    #[test]
+    fn a_token_is_found_as_it_is_and_as_it_is_quoted() {
+        assert_eq!(redact_secrets("bad sekrit", "sekrit"), "bad ***");
+        assert_eq!(
+            redact_secrets(r"b'token sekrit\n'", "sekrit\n"),
+            "b'token ***'"
+        );
+        assert_eq!(redact_secrets(r"b'se\nkrit'", "se\nkrit"), "b'***'");
+        assert_eq!(redact_secrets("a test", ""), "a test");
+        assert_eq!(redact_secrets("a test", "t"), "a test");
+        assert_eq!(
+            redact_secrets("at http://me:pw@host", "x"),
+            "at http://***@host"
+        );
+    }
 }

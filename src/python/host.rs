@@ -15,7 +15,7 @@ use crate::dispatch::flow::{Attempted, Draft, Spec, Steps, log_attempt};
 use crate::dispatch::host::{Arg, Cause, Failure, Fallible, Host, Level, Step, Value};
 use crate::dispatch::settings::{ConfigError, api_base, check_repo};
 use crate::gitea;
-use crate::http::redact_userinfo;
+use crate::http::redact_secrets;
 use crate::task::{DispatchStatus, Interface};
 
 /// One hand-over as Python asked for it. What was not given is None.
@@ -234,11 +234,7 @@ impl Host for PyHost {
     }
 
     fn redact(&self, text: &str) -> String {
-        let text = redact_userinfo(text);
-        match self.token.get() {
-            Some(token) if !token.is_empty() => text.replace(token.as_str(), "***"),
-            _ => text,
-        }
+        redact_secrets(text, self.token.get().map_or("", String::as_str))
     }
 }
 
