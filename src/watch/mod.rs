@@ -110,7 +110,7 @@ pub(crate) async fn poll<W: Watched>(
             slept += interval;
         } else {
             watched.pause(Some(left)).await?;
-            slept += left;
+            break;
         }
     }
     watched.log(
