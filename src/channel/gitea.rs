@@ -82,7 +82,7 @@ pub(crate) async fn hand_over<S: Steps>(
     let failed_steps = done
         .causes
         .into_iter()
-        .map(|(what, cause)| (what, cause.text))
+        .map(|(what, cause)| (what, steps.redact(&cause.text)))
         .collect();
     steps.outcome(Draft {
         status: DispatchStatus::Assigned,

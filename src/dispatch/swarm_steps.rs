@@ -117,7 +117,7 @@ impl Reply for Response {
 }
 
 fn unreadable(error: &serde_json::Error) -> Cause<Opaque> {
-    let text = format!("the answer is not the JSON that was expected: {error}");
+    let text = answer::unreadable(error);
     Cause {
         shown: Opaque::Text(text.clone()),
         text,

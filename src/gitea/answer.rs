@@ -26,6 +26,15 @@ struct Issue {
     state: Option<String>,
 }
 
+/// Why an answer could not be read. serde_json's own text quotes it, secrets included.
+pub(crate) fn unreadable(error: &serde_json::Error) -> String {
+    format!(
+        "the answer is not the JSON that was expected, at line {} column {}",
+        error.line(),
+        error.column()
+    )
+}
+
 /// The ids of the labels of that name on one page.
 pub(crate) fn labels_named(
     answer: &Response,
