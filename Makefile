@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check rust python wheel format clean
+.PHONY: help demo test test-live check rust python wheel format clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -15,6 +15,9 @@ demo: check ## Builds into .venv and shows a dozen tasks being dispatched, nothi
 	$(BIN)/timmy-dispatch demo
 
 test: check rust python ## Sets up and runs every check and every test
+
+test-live: wheel ## Tests against a Gitea of yours: GITEA_URL=… GITEA_TOKEN=… make test-live
+	TIMMY_TEST_LIVE=1 $(BIN)/python -m pytest -q -m live tests/python/wire
 
 check: ## Says what the machine lacks
 	@command -v cargo >/dev/null || { echo "Rust is missing: install it from https://rustup.rs"; exit 1; }

@@ -4,6 +4,7 @@ from unittest.mock import AsyncMock, MagicMock, patch
 
 import httpx
 import pytest
+import respx
 import timmy.dispatcher as d
 import vcr
 from timmy.dispatcher import _http
@@ -31,6 +32,48 @@ def gitea(monkeypatch):
     monkeypatch.setenv("GITEA_URL", "http://gitea.test")
     monkeypatch.setenv("GITEA_TOKEN", "t")
     monkeypatch.setenv("GITEA_REPO", "o/r")
+
+
+async def test_a_mocked_client(monkeypatch):
+    client = AsyncMock()
+    client.__aenter__.return_value = client
+    client.get.return_value = MagicMock(status_code=200, json=lambda: [])
+    client.post.return_value = MagicMock(status_code=201, json=lambda: {"id": 12})
+    settings = MagicMock(
+        gitea_enabled=True, gitea_token="t", gitea_url="http://gitea", gitea_repo="o/r"
+    )
+    with patch("httpx.AsyncClient", return_value=client) as made:
+        monkeypatch.setattr(d, "settings", settings)
+        result = await d._dispatch_via_gitea(d.AgentType.CLAUDE_CODE, 7, "t", "d", [])
+    made.assert_called_once_with(timeout=15)
+    assert result.success
+    assert result.comment_id == 12
+    assert [call.kwargs["json"] for call in client.post.await_args_list[:2]] == [
+        {"name": "claude-ready", "color": "#0075ca"},
+        {"labels": [12]},
+    ]
+
+
+async def test_a_replaced_step_is_called_as_before(monkeypatch):
+    given = d.DispatchResult(
+        d.TaskType.ARCHITECTURE, d.AgentType.CLAUDE_CODE, 7, d.DispatchStatus.FAILED, error="no"
+    )
+    step = AsyncMock(return_value=given)
+    escalate = AsyncMock()
+    monkeypatch.setattr(d, "_dispatch_via_gitea", step)
+    monkeypatch.setattr(d, "_log_escalation", escalate)
+    result = await d.dispatch_task("Design it", issue_number=7, max_retries=2)
+    assert result is given
+    assert (result.status, result.retry_count) == (d.DispatchStatus.ESCALATED, 2)
+    assert step.await_args_list[0].args == (d.AgentType.CLAUDE_CODE, 7, "Design it", "", [])
+    escalate.assert_awaited_once_with(7, d.AgentType.CLAUDE_CODE, "no")
+
+
+async def test_respx():
+    with respx.mock(base_url="http://gitea.test/api/v1/repos/o/r") as routes:
+        routes.get("/issues/3").mock(return_value=httpx.Response(200, json=CLOSED))
+        assert await d.wait_for_completion(3, 1, 2) is d.DispatchStatus.COMPLETED
+        assert routes.calls.call_count == 1
 
 
 async def test_pytest_httpx(httpx_mock):
