@@ -34,11 +34,13 @@ HERE = Path(__file__).parent
 SIGNALS_SOURCE = HERE.parent.parent / "src/infer/signals.rs"
 SEED = 1072
 
-FILLER = (
+PROSE = (
     "fix the button on login page so that it does not jump when users click twice and token is "
     "gone from local storage after a time of idle add retry to upload bump version rename flag"
-).split()
-FOREIGN = "größe élève Ärger кнопку страница вход 修复 按钮 İstanbul ΣΑΣ ǅ ﬁx 🚀 👩‍💻 naïve ½".split()
+)
+FOREIGN_PROSE = "größe élève Ärger кнопку страница вход 修复 按钮 İstanbul ΣΑΣ ǅ ﬁx 🚀 👩‍💻 naïve ½"
+FILLER = PROSE.split()
+FOREIGN = FOREIGN_PROSE.split()
 # Each lowers into nothing that a keyword holds, or, the last two, into an i with a dot and a k.
 STRANGERS = "ſıкаеорсхѕіΑΒΕΚéöåÅ\u0307\u200b\u00ad\ufeff\x00\x1c\x85\u2028ßﬀ\u0130\u212a"
 SURROGATES = "\ud800\udbff\udc00\udfff\ud83d\udca9"
@@ -78,10 +80,10 @@ def explain(title: str, description: str) -> tuple[str, list]:
                 if lowered.startswith(keyword, start):
                     spans = []
                     places = origins[start : start + len(keyword)]
-                    for field in texts:
+                    for field, text in texts.items():
                         indices = [index for at, index in places if at == field]
                         if indices:
-                            spans.append(span(texts[field], field, indices[0], indices[-1] + 1))
+                            spans.append(span(text, field, indices[0], indices[-1] + 1))
                     found.append([keyword, task_type, spans])
     types = {task_type for _, task_type, _ in found}
     return next((name for name, _ in TABLE if name in types), "routine_coding"), found
@@ -139,7 +141,14 @@ class Texts:
         return text[:length]
 
     def all(self):
-        yield from [("", ""), (" ", " "), ("", "\n"), ("\x00", "\x00"), ("clean", "up"), ("adr", "")]
+        yield from [
+            ("", ""),
+            (" ", " "),
+            ("", "\n"),
+            ("\x00", "\x00"),
+            ("clean", "up"),
+            ("adr", ""),
+        ]
         yield from self.of_keywords()
         yield from self.of_pairs()
         yield from self.of_strangers()
@@ -186,7 +195,9 @@ class Texts:
                 if letter in keyword:
                     yield keyword.replace(letter, other), ""
                     yield "", keyword.replace(letter, other, 1).upper()
-        places = {letter: [k for k in KEYWORDS if letter in k] for letter in "abcdefghiklmnopqrstuvwxyz"}
+        places = {
+            letter: [k for k in KEYWORDS if letter in k] for letter in "abcdefghiklmnopqrstuvwxyz"
+        }
         for code in [*range(0x80, 0xD800), *range(0xE000, sys.maxunicode + 1)]:
             character = chr(code)
             forms = unicodedata.normalize("NFKD", character) + character.casefold()
@@ -200,7 +211,9 @@ class Texts:
         for at in range(140):
             for keyword in self.random.sample(KEYWORDS, 5):
                 yield "", "." * at + keyword
-            keyword = self.choice(["adr", "poc", "clean up", "spi\u212ae", "m\u0130lestone", "plan"])
+            keyword = self.choice(
+                ["adr", "poc", "clean up", "spi\u212ae", "m\u0130lestone", "plan"]
+            )
             yield "x" * at + keyword + "x" * self.random.randrange(70), ""
             yield "\u0439" * at, "\u0439" * (at // 3) + keyword
 
