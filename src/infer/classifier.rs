@@ -13,7 +13,8 @@ pub struct Match {
     /// The type that it speaks for.
     pub task_type: TaskType,
     /// Where it stands, in bytes: one span, or two where it runs from the end of the title into
-    /// the description. The blank between the two belongs to neither.
+    /// the description. The blank between the two belongs to neither, so a keyword that is
+    /// nothing else has none there.
     pub spans: Vec<Span>,
 }
 

@@ -10,8 +10,7 @@ use crate::task::TaskType;
 
 /// The text of a string; a lone surrogate becomes U+FFFD, which matches nothing either.
 fn text(value: &Bound<'_, PyAny>) -> PyResult<String> {
-    value.cast::<PyString>()?;
-    Ok(super::values::text_of(value))
+    Ok(super::values::string_of(value.cast::<PyString>()?))
 }
 
 /// The name of the type of a text.
@@ -85,6 +84,11 @@ impl Classifier {
         infer::Classifier::new(table, default)
             .map(Self)
             .map_err(invalid)
+    }
+
+    #[staticmethod]
+    fn built_in() -> Self {
+        Self(infer::Classifier::built_in())
     }
 
     #[staticmethod]

@@ -57,9 +57,13 @@ impl Value for PyValue {
 
 /// `str(object)`, each lone surrogate as U+FFFD.
 pub(super) fn text_of(object: &Bound<'_, PyAny>) -> String {
-    let Ok(text) = object.str() else {
-        return String::new();
-    };
+    object
+        .str()
+        .map_or_else(|_| String::new(), |text| string_of(&text))
+}
+
+/// The characters of a string, whatever its class's `__str__` says; each lone surrogate as U+FFFD.
+pub(super) fn string_of(text: &Bound<'_, PyString>) -> String {
     if let Ok(valid) = text.to_str() {
         return valid.to_owned();
     }

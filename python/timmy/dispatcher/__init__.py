@@ -199,8 +199,8 @@ def explain_task_type(title: str, description: str = "") -> Explanation:
 class Classifier:
     """A signal table of one's own: keywords of task types, an earlier type before a later one.
 
-    Keywords match anywhere in ``title + " " + description``, lowered, as in
-    :func:`infer_task_type`.
+    Keywords match anywhere in ``title + " " + description``, lowered as by :meth:`str.lower`
+    (of a Unicode version of its own). A lone surrogate reads as U+FFFD.
     """
 
     def __init__(
@@ -211,6 +211,13 @@ class Classifier:
         """Take a table; ValueError for an unknown type or an empty keyword."""
         table = [(str(task_type), list(keywords)) for task_type, keywords in signals]
         self._core = _core.Classifier(table, str(default))
+
+    @classmethod
+    def built_in(cls) -> Classifier:
+        """Take the table of :func:`infer_task_type`."""
+        made = cls.__new__(cls)
+        made._core = _core.Classifier.built_in()
+        return made
 
     @classmethod
     def from_toml(cls, text: str) -> Classifier:
