@@ -2,27 +2,34 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PINNED := --constraint tests/python/requirements.txt
+
+# What the tests need beside Rust, Python and a C compiler, as command:package, such as
+# `node:nodejs psql:postgresql`. For root `make test` installs them; anybody else is told how to.
+TEST_NEEDS :=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-live check rust python wheel format clean
+.NOTPARALLEL:
+.PHONY: help demo test test-live check check-test rust python wheel format clean
 
 help: ## This list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@echo "PYTHON=python3.12 chooses another Python."
 
-demo: check ## Builds into .venv and shows a dozen tasks being dispatched, nothing to configure
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet '.[cli]'
-	$(BIN)/timmy-dispatch demo
+demo: wheel ## Builds into .venv and shows a dozen tasks being dispatched, nothing to configure
+	@$(BIN)/python -m pip install --quiet $(PINNED) 'timmy-dispatcher[cli]'
+	@$(BIN)/timmy-dispatch demo
 
-test: check rust python ## Sets up and runs every check and every test
+test: check-test rust python ## Sets up and runs every check and every test
 
 test-live: wheel ## Tests against a Gitea of yours: GITEA_URL=… GITEA_TOKEN=… make test-live
 	TIMMY_TEST_LIVE=1 $(BIN)/python -m pytest -q -m live tests/python/wire
 
-check: ## Says what the machine lacks
-	@command -v cargo >/dev/null || { echo "Rust is missing: install it from https://rustup.rs"; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "Python 3.11 or later is missing: apt-get install python3 python3-venv"; exit 1; }
-	@command -v cc >/dev/null || { echo "A C compiler is missing: apt-get install build-essential"; exit 1; }
+check: ## Says what the machine lacks for building
+	@PYTHON=$(PYTHON) scripts/check-machine demo
+
+check-test: ## Says what the machine lacks for the tests; for root it installs the packages
+	@PYTHON=$(PYTHON) scripts/check-machine test $(TEST_NEEDS)
 
 rust: check ## Format, lints and tests of the crate
 	cargo fmt --check
@@ -31,24 +38,30 @@ rust: check ## Format, lints and tests of the crate
 	cargo test --features sandbox
 	cargo run --quiet --example dispatch --features sandbox
 
-$(BIN)/python:
+# The first does for building; the second is for the tests.
+$(BIN)/maturin:
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --requirement tests/python/requirements.txt
+	$(BIN)/python -m pip install --quiet $(PINNED) maturin
 
-wheel: check $(BIN)/python ## Builds the wheel and installs it into .venv
+$(VENV)/tested-with: tests/python/requirements.txt | $(BIN)/maturin
+	$(BIN)/python -m pip install --quiet --requirement $<
+	cp $< $@
+
+wheel: check | $(BIN)/maturin ## Builds the wheel and installs it into .venv
 	rm -rf target/wheels
-	$(BIN)/maturin build --quiet --profile dev --out target/wheels
+	$(BIN)/maturin build --profile dev --out target/wheels
 	$(BIN)/python -m pip install --quiet --force-reinstall --no-deps target/wheels/*.whl
 
-python: wheel ## Format, lints, types and tests of the Python package
+python: wheel $(VENV)/tested-with ## Format, lints, types and tests of the Python package
 	$(BIN)/ruff format --check python tests
 	$(BIN)/ruff check python tests
-	$(BIN)/mypy python
+	$(BIN)/mypy python tests/python/typing
+	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml timmy.dispatcher._core
 	$(BIN)/python -m pytest -q --ignore tests/python/dropin
 	# As in a dashboard, whose `config` holds the settings from the start.
 	$(BIN)/python -m pytest -q tests/python/dropin
 
-format: $(BIN)/python ## Formats everything
+format: $(VENV)/tested-with ## Formats everything
 	cargo fmt
 	$(BIN)/ruff format python tests
 	$(BIN)/ruff check --fix python tests

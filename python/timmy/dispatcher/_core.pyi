@@ -1,8 +1,23 @@
 """The extension module: the Rust core behind :mod:`timmy.dispatcher`."""
 
 from collections.abc import Awaitable
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, final
 
+__all__ = [
+    "Classifier",
+    "Flow",
+    "SandboxServer",
+    "Seams",
+    "agents",
+    "assignment_comment",
+    "explain_task_type",
+    "infer_task_type",
+    "request",
+    "routes",
+    "shut_down",
+]
+
+@final
 class Flow:
     """A flow of the core, moved on by whoever awaits what it asks for."""
 
@@ -12,6 +27,7 @@ class Flow:
     def result(self) -> Any: ...
     def close(self) -> None: ...
 
+@final
 class Seams:
     """The names of a module's namespace, looked up when they are needed."""
 
@@ -55,6 +71,7 @@ class Seams:
 
 _Parts: TypeAlias = tuple[str, str, list[tuple[str, str, list[tuple[str, int, int]]]]]
 
+@final
 class Classifier:
     """A signal table of one's own."""
 
@@ -78,6 +95,7 @@ def request(
 def routes() -> list[tuple[str, str]]: ...
 def shut_down() -> None: ...
 
+@final
 class SandboxServer:
     """A running Gitea stand-in; :class:`timmy.dispatcher.sandbox.Sandbox` is its face."""
 

@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Callable
 from types import FunctionType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from . import _core
 
@@ -56,7 +56,7 @@ _ALIASES = (
 )
 
 
-def use_http(way: str | Factory) -> None:
+def use_http(way: Literal["auto", "native", "httpx"] | Factory) -> None:
     """Choose how requests are sent.
 
     Args:

@@ -7,6 +7,7 @@ A host with a ``config`` module that has ``settings`` keeps using that. Otherwis
 from __future__ import annotations
 
 import os
+from types import ModuleType
 from typing import Any
 
 
@@ -44,6 +45,8 @@ def _find() -> Any:
         from config import settings  # noqa: PLC0415 — the host's module, which may not exist
     except ImportError:
         return EnvironmentSettings()
+    if isinstance(settings, ModuleType) and not hasattr(settings, "gitea_url"):
+        return EnvironmentSettings()  # somebody else's package `config` with a module `settings`
     return settings
 
 

@@ -77,7 +77,7 @@ Environment (unless the host has a `config` module with `settings`):
   GITEA_TOKEN    an access token with the scope write:issue
   GITEA_REPO     the repository, as owner/name
   GITEA_ENABLED  default true
-  NO_COLOR       no colours
+  NO_COLOR       no colours; FORCE_COLOR: also where there is no terminal
 """
 
 _ADVICE = {
@@ -132,6 +132,8 @@ def run(arguments: Sequence[str]) -> int:
         # Typer's errors of usage; their class has had more than one home.
         if not hasattr(error, "format_message"):
             raise
+        if "--json" in arguments:
+            print_json({"error": error.format_message(), "set": []})
         return _report_usage(error)
     return code if isinstance(code, int) else ExitCode.SUCCESS
 
@@ -479,7 +481,7 @@ def wait(
         interval,  # type: ignore[arg-type]  # floats are taken too
         max_wait,  # type: ignore[arg-type]
     )
-    if console.is_terminal:
+    if console.file.isatty():
         with console.status(message):
             status = asyncio.run(waiting)
     else:
@@ -547,8 +549,10 @@ def sandbox(
             while not stopped_by:
                 time.sleep(0.1)
     except (OSError, ValueError) as error:
-        _fail(f"The sandbox cannot serve: {error}", as_json=as_json)
-    raise typer.Exit(ExitCode.INTERRUPTED if stopped_by[0] == signal.SIGINT else ExitCode.SUCCESS)
+        message = f"The sandbox cannot serve on port {port}: {error}. --port 0 takes a free one."
+        _fail(message, as_json=as_json)
+    # Being stopped, by Ctrl-C too, is how it ends.
+    raise typer.Exit(ExitCode.SUCCESS)
 
 
 def _print_sandbox_hints(url: str, token: str | None, repo: str | None) -> None:

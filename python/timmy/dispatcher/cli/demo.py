@@ -336,7 +336,7 @@ class _Display:
         self._tasks: dict[int, TaskID] = {}
         self.pace = 0.0
         line(self._console, heading)
-        if self._console.is_terminal and not self._console.is_dumb_terminal:
+        if self._console.file.isatty() and not self._console.is_dumb_terminal:
             self._watch(rows)
 
     def _watch(self, rows: list[Row]) -> None:

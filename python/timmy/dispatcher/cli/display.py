@@ -8,14 +8,15 @@ what could move the cursor or turn the text around is shown as an escape.
 
 import json
 import math
+import os
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TextIO
 
-from rich import box
 from rich.cells import cell_len
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -37,6 +38,8 @@ _STATUS_STYLES = {
     "failed": "red",
     "timed_out": "yellow",
 }
+#: Blanks between two columns.
+_GAP = 2
 _DECIDED = "bold green"
 _ALSO_FOUND = "yellow"
 
@@ -54,9 +57,10 @@ def visible(text: object, *, lines: bool = False) -> str:
 
 
 def _console(stream: TextIO, *, stderr: bool) -> Console:
-    """Make a console without markup, and without colours where there is no terminal."""
+    """Make a console without markup; colours are for a terminal, or where FORCE_COLOR asks."""
+    coloured = stream.isatty() or bool(os.environ.get("FORCE_COLOR"))
     return Console(
-        stderr=stderr, force_terminal=stream.isatty(), markup=False, emoji=False, highlight=False
+        stderr=stderr, force_terminal=coloured, markup=False, emoji=False, highlight=False
     )
 
 
@@ -102,21 +106,60 @@ def status_text(status: str, note: str = "") -> Text:
 
 
 def print_table(console: Console, columns: Sequence[str], rows: Iterable[Row]) -> None:
-    """Print a table that fits a terminal; elsewhere columns as wide as what is in them."""
+    """Print a table: on a terminal one that fits it, elsewhere as wide as what is in it.
+
+    A terminal that is too narrow for every word gets each row as a block of lines instead.
+    """
     cells = [[Text(c) if isinstance(c, str) else c for c in row] for row in rows]
-    if not console.is_terminal:
-        plain = [list(columns), *([cell.plain for cell in row] for row in cells)]
-        widths = [max(cell_len(cell) for cell in column) for column in zip(*plain, strict=True)]
-        for texts in plain:
-            padded = (c + " " * (w - cell_len(c)) for c, w in zip(texts, widths, strict=True))
-            line(console, "  ".join(padded).rstrip())
-        return
-    table = Table(box=box.ROUNDED, show_lines=True, header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    plain = [list(columns), *([cell.plain for cell in row] for row in cells)]
+    widths = [max(cell_len(cell) for cell in column) for column in zip(*plain, strict=True)]
+    if console.file.isatty():
+        words = [
+            max(cell_len(word) for cell in column for word in (*cell.split(), ""))
+            for column in zip(*plain, strict=True)
+        ]
+        fitted = _fit(widths, words, console.width)
+        if fitted is None:
+            _print_blocks(console, columns, cells)
+            return
+        widths = fitted
+    table = Table(box=None, show_header=True, header_style="bold", padding=0, pad_edge=False)
+    for column, width in zip(columns, widths, strict=True):
+        table.add_column(column, width=width, overflow="fold")
+        table.add_column(width=_GAP)
     for row in cells:
-        table.add_row(*row)
-    console.print(table)
+        table.add_row(*(part for cell in row for part in (cell, "")))
+    # Not the console's width: elsewhere than on a terminal it says nothing.
+    lines = console.render_lines(
+        table, console.options.update_width(sum(widths) + _GAP * len(widths)), pad=False
+    )
+    for segments in lines:
+        text = Text.assemble(*((part.text, part.style or "") for part in segments))
+        text.rstrip()
+        line(console, text)
+
+
+def _fit(widths: list[int], words: list[int], room: int) -> list[int] | None:
+    """Narrow the widest columns until all fit, none below its longest word; None if none do."""
+    fitted = list(widths)
+    while sum(fitted) + _GAP * (len(fitted) - 1) > room:
+        spare = [i for i, width in enumerate(fitted) if width > words[i]]
+        if not spare:
+            return None
+        fitted[max(spare, key=lambda i: fitted[i])] -= 1
+    return fitted
+
+
+def _print_blocks(console: Console, columns: Sequence[str], rows: Iterable[Sequence[Text]]) -> None:
+    """Print each row as its first cell and, below it, the others by name."""
+    for first, *others in rows:
+        named = [
+            Text.assemble((f"{column} " if column else "", "dim"), cell)
+            for column, cell in zip(columns[1:], others, strict=True)
+            if cell.plain not in ("", "-")
+        ]
+        console.print(Text(first.plain, style="bold"))
+        console.print(Padding(Text(" · ").join(named), (0, 0, 0, 2)))
 
 
 def deciding_words(explanation: "Explanation") -> list[str]:

@@ -1,0 +1,86 @@
+"""`timmy-dispatch` as a process, with pipes or on a terminal of its own."""
+
+import fcntl
+import os
+import pty
+import select
+import struct
+import subprocess
+import sysconfig
+import termios
+from contextlib import contextmanager
+from pathlib import Path
+
+COMMAND = [str(Path(sysconfig.get_path("scripts")) / "timmy-dispatch")]
+#: What a machine's or a shell's settings could change.
+_LEFT_OUT = ("GITEA_", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TIMMY_", "PYTHON", "TERM")
+
+
+def environment(**changes):
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(_LEFT_OUT)}
+    return kept | {"TERM": "xterm-256color", "PYTHONWARNINGS": "error"} | changes
+
+
+class Command:
+    """Runs `timmy-dispatch` in an empty folder."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __call__(self, *arguments, **variables):
+        return subprocess.run(
+            [*COMMAND, *arguments],
+            cwd=self.folder,
+            env=environment(**variables),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    @contextmanager
+    def started(self, *arguments, **variables):
+        process = subprocess.Popen(
+            [*COMMAND, *arguments],
+            cwd=self.folder,
+            env=environment(**variables),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        with process:
+            try:
+                yield process
+            finally:
+                if process.poll() is None:
+                    process.kill()
+
+    def on_terminal(self, *arguments, columns=80, lines=24, **variables):
+        """Return the exit code and everything that the terminal got."""
+        ours, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        process = subprocess.Popen(
+            [*COMMAND, *arguments],
+            cwd=self.folder,
+            env=environment(**variables),
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+        )
+        os.close(theirs)
+        got = b""
+        try:
+            while select.select([ours], [], [], 60)[0]:
+                try:
+                    part = os.read(ours, 65536)
+                except OSError:  # Linux says EIO when the last writer has gone
+                    break
+                if not part:
+                    break
+                got += part
+        finally:
+            os.close(ours)
+            if process.poll() is None:
+                process.terminate()
+            code = process.wait(60)
+        return code, got.decode()

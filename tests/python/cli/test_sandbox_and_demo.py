@@ -1,0 +1,112 @@
+"""The two commands that serve a Gitea stand-in."""
+
+import json
+import re
+import signal
+import socket
+import urllib.request
+from collections import Counter
+
+import pytest
+
+STOPS = [signal.SIGTERM, signal.SIGINT]
+
+
+@pytest.mark.parametrize("stop", STOPS)
+def test_the_sandbox_says_its_address_first_and_stops_quietly(command, stop):
+    with command.started("sandbox", "--gitea", "1.25", "--port", "0", "--token", "T") as process:
+        url = process.stdout.readline().removesuffix("\n")
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+", url)
+        request = urllib.request.Request(f"{url}/api/v1/user", headers={"Authorization": "token T"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            assert answer.status == 200
+        process.send_signal(stop)
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (0, "")
+    assert "Traceback" not in err
+    assert f"export GITEA_URL={url}" in err
+
+
+@pytest.mark.parametrize("stop", STOPS)
+def test_a_stop_right_after_the_first_line(command, stop):
+    with command.started("sandbox", "--json") as process:
+        started = json.loads(process.stdout.readline())
+        process.send_signal(stop)
+        assert process.wait(30) == 0
+    assert started["url"].startswith("http://127.0.0.1:")
+    assert started["token"]
+
+
+def test_a_sandbox_with_a_repository_takes_a_dispatch(command):
+    with command.started("sandbox", "--repo", "swarm", "--json") as process:
+        started = json.loads(process.stdout.readline())
+        ran = command(
+            *("dispatch", "Design it", "--issue", "1", "--json"),
+            GITEA_URL=started["url"],
+            GITEA_TOKEN=started["token"],
+            GITEA_REPO=started["repo"],
+        )
+        process.terminate()
+        assert process.wait(30) == 0
+    assert json.loads(ran.stdout)["status"] == "assigned"
+
+
+def test_a_port_that_is_taken(command):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        ran = command("sandbox", "--port", str(port))
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert "Error: The sandbox cannot serve on port" in ran.stderr
+    assert "in use" in ran.stderr
+    assert "--port 0" in ran.stderr
+    assert str(port) in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+@pytest.mark.parametrize("version", ["1.25", "1.26"])
+def test_the_demo_checks_itself(command, version):
+    ran = command("demo", "--gitea", version, "--json", COLUMNS="20")
+    assert ran.returncode == 0, ran.stderr
+    report = json.loads(ran.stdout)
+    assert report["ok"]
+    assert all(check["ok"] for check in report["checks"])
+    tasks = report["tasks"]
+    assert len(tasks) == 12
+    assert {task["agent"] for task in tasks} == {"claude_code", "kimi_code", "agent_api", "timmy"}
+    counted = Counter(task["status"] for task in tasks)
+    assert counted == {"assigned": 10, "completed": 1, "escalated": 1}
+    # Progress, as it happens, for who looks on.
+    assert "assigned  #1 Design the LLM router (claude_code)" in ran.stderr
+    assert "completed  #3 The login test fails at night (claude_code)" in ran.stderr
+
+
+def test_the_demo_asks_nobody_else(command):
+    """With settings and a proxy that lead elsewhere."""
+    ran = command(
+        "demo",
+        GITEA_URL="http://127.0.0.1:9",
+        GITEA_TOKEN="mine",
+        GITEA_ENABLED="false",
+        HTTP_PROXY="http://127.0.0.1:9",
+        http_proxy="http://127.0.0.1:9",
+        ALL_PROXY="http://127.0.0.1:9",
+    )
+    assert ran.returncode == 0, ran.stderr
+    head = ran.stdout.splitlines()[0]
+    assert re.split(r"\s{2,}", head) == [
+        *("task", "type", "decided by", "agent", "label", "comment", "status")
+    ]
+
+
+@pytest.mark.parametrize(("columns", "lines"), [(120, 40), (80, 24)])
+def test_the_demo_on_a_terminal(command, columns, lines):
+    code, shown = command.on_terminal("demo", columns=columns, lines=lines)
+    assert code == 0
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
+    table = plain[plain.rindex("#1 Design") :]
+    for words in ("parallel_implementation", "escalated, 3 attempts", "completed", "kimi-ready"):
+        assert words in re.sub(r"\s+", " ", table)
+    assert "WRONG" not in plain
+    assert max(len(line) for line in re.split(r"[\r\n]+", plain)) <= columns
