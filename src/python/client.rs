@@ -3,12 +3,14 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
+use super::drive::Slot;
 use super::host::PyHost;
 use super::runtime;
-use super::seams::{Seams, Slot};
+use super::seams::Seams;
 use super::values::{PyReply, PyValue, cause_of, is_ordinary};
 use crate::dispatch::host::{Body, Failure, Fallible, GiteaClient, Host, Value};
 use crate::http::{Method, Repeat, Request, Response, SendError, Transport};
@@ -67,7 +69,11 @@ impl PyClient {
             return Ok(Some(client));
         }
         let factory = Python::attach(|py| -> PyResult<Option<PyValue>> {
-            let choice = self.seams.get().get(py, "_http")?.call_method0("choose")?;
+            let choice = self
+                .seams
+                .get()
+                .get(py, name!("_http"))?
+                .call_method0(intern!(py, "choose"))?;
             Ok((!choice.is_none()).then(|| choice.into()))
         })?;
         match factory {
@@ -84,8 +90,8 @@ impl PyClient {
         let factory = Python::attach(|py| {
             self.seams
                 .get()
-                .get(py, "_http")?
-                .call_method0("for_helpers")
+                .get(py, name!("_http"))?
+                .call_method0(intern!(py, "for_helpers"))
                 .map(PyValue::from)
         })?;
         self.open(factory).await
@@ -94,11 +100,11 @@ impl PyClient {
     async fn open(&self, factory: PyValue) -> PyResult<PyValue> {
         let (manager, entering) = Python::attach(|py| -> PyResult<_> {
             let keywords = PyDict::new(py);
-            keywords.set_item("timeout", self.timeout)?;
+            keywords.set_item(intern!(py, "timeout"), self.timeout)?;
             let manager = factory.0.bind(py).call((), Some(&keywords))?;
             let entering = manager
                 .get_type()
-                .getattr("__aenter__")?
+                .getattr(intern!(py, "__aenter__"))?
                 .call1((&manager,))?;
             Ok((manager.unbind(), entering.unbind()))
         })?;
@@ -169,10 +175,10 @@ impl PyClient {
         let asked = Python::attach(|py| -> PyResult<Py<PyAny>> {
             let keywords = PyDict::new(py);
             if let Some(headers) = &self.headers {
-                keywords.set_item("headers", headers)?;
+                keywords.set_item(intern!(py, "headers"), headers)?;
             }
             if let Some(json) = &json {
-                keywords.set_item("json", &json.0)?;
+                keywords.set_item(intern!(py, "json"), &json.0)?;
             }
             Ok(client
                 .0
@@ -226,10 +232,11 @@ impl PyClient {
 
 /// A method as `async with` finds it: on the type, bound where it binds (a mock does not).
 fn special<'py>(object: &Bound<'py, PyAny>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+    let py = object.py();
     let class = object.get_type();
     let method = class.getattr(name)?;
-    if method.hasattr("__get__")? {
-        method.call_method1("__get__", (object, class))
+    if method.hasattr(intern!(py, "__get__"))? {
+        method.call_method1(intern!(py, "__get__"), (object, class))
     } else {
         Ok(method)
     }
@@ -271,12 +278,12 @@ pub(super) fn failure(error: PyErr) -> Failure<PyValue, PyErr> {
 /// JSON as httpx writes it; lone surrogates become U+FFFD.
 fn dumps(py: Python<'_>, document: &PyValue) -> PyResult<Vec<u8>> {
     let keywords = PyDict::new(py);
-    keywords.set_item("ensure_ascii", false)?;
-    keywords.set_item("allow_nan", false)?;
-    keywords.set_item("separators", (",", ":"))?;
-    let text = py
-        .import("json")?
-        .call_method("dumps", (&document.0,), Some(&keywords))?;
+    keywords.set_item(intern!(py, "ensure_ascii"), false)?;
+    keywords.set_item(intern!(py, "allow_nan"), false)?;
+    keywords.set_item(intern!(py, "separators"), (",", ":"))?;
+    let text =
+        py.import("json")?
+            .call_method(intern!(py, "dumps"), (&document.0,), Some(&keywords))?;
     Ok(PyValue::from(text).text().into_bytes())
 }
 
@@ -291,16 +298,16 @@ impl GiteaClient<PyHost> for (&PyClient, &PyHost) {
             let document = PyDict::new(py);
             let repeat = match &body {
                 Body::NewLabel { name, color } => {
-                    document.set_item("name", &name.0)?;
-                    document.set_item("color", &color.0)?;
+                    document.set_item(intern!(py, "name"), &name.0)?;
+                    document.set_item(intern!(py, "color"), &color.0)?;
                     Repeat::Unsafe
                 }
                 Body::AddLabel { id } => {
-                    document.set_item("labels", PyList::new(py, [&id.0])?)?;
+                    document.set_item(intern!(py, "labels"), PyList::new(py, [&id.0])?)?;
                     Repeat::Safe
                 }
                 Body::Comment { text } => {
-                    document.set_item("body", &text.0)?;
+                    document.set_item(intern!(py, "body"), &text.0)?;
                     Repeat::Unsafe
                 }
             };

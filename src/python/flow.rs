@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use super::client::{self, PyClient};
+use super::drive::{Flow, Slot};
 use super::host::{PyHost, join, retries};
-use super::seams::{Flow, Seams, Slot};
+use super::seams::Seams;
 use super::values::{PyReply, PyValue, text_of};
 use crate::channel;
 use crate::dispatch::flow;
@@ -331,10 +333,10 @@ impl Watched for PyWatch {
 
     async fn pause(&self, rest: Option<f64>) -> PyResult<()> {
         let sleeping = Python::attach(|py| -> PyResult<Py<PyAny>> {
-            let asyncio = self.host.seams.get().get(py, "asyncio")?;
+            let asyncio = self.host.seams.get().get(py, name!("asyncio"))?;
             let sleeping = match rest {
-                Some(rest) => asyncio.call_method1("sleep", (rest,))?,
-                None => asyncio.call_method1("sleep", (&self.interval.0,))?,
+                Some(rest) => asyncio.call_method1(intern!(py, "sleep"), (rest,))?,
+                None => asyncio.call_method1(intern!(py, "sleep"), (&self.interval.0,))?,
             };
             Ok(sleeping.unbind())
         })?;

@@ -4,11 +4,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use pyo3::exceptions::PyTypeError;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
 
 use super::client::{self, PyClient};
-use super::seams::{Seams, Slot, call};
+use super::drive::Slot;
+use super::seams::{Name, Seams, call};
 use super::values::{PyReply, PyValue, cause_of, is_ordinary, text_of};
 use crate::channel;
 use crate::dispatch::flow::{Attempted, Draft, Spec, Steps, log_attempt};
@@ -58,45 +60,45 @@ impl PyHost {
         }
     }
 
-    fn call(&self, name: &str, arguments: &[&PyValue]) -> PyResult<PyValue> {
+    fn call(&self, name: Name, arguments: &[&PyValue]) -> PyResult<PyValue> {
         Python::attach(|py| Ok(call(py, &self.seams.get().get(py, name)?, arguments)?.into()))
     }
 
     /// The coroutine of a replaced function, if it is replaced.
-    fn replaced(&self, name: &str, arguments: &[&PyValue]) -> PyResult<Option<Py<PyAny>>> {
+    fn replaced(&self, name: Name, arguments: &[&PyValue]) -> PyResult<Option<Py<PyAny>>> {
         Python::attach(|py| match self.seams.get().replacement(py, name)? {
             Some(function) => Ok(Some(call(py, &function, arguments)?.unbind())),
             None => Ok(None),
         })
     }
 
-    fn is_replaced(&self, name: &str) -> PyResult<bool> {
+    fn is_replaced(&self, name: Name) -> PyResult<bool> {
         Python::attach(|py| Ok(self.seams.get().replacement(py, name)?.is_some()))
     }
 
-    fn registered(&self, agent: &PyValue, attribute: &str) -> PyResult<PyValue> {
+    fn registered(&self, agent: &PyValue, attribute: Name) -> PyResult<PyValue> {
         Python::attach(|py| {
             let spec = self
                 .seams
                 .get()
-                .get(py, "AGENT_REGISTRY")?
+                .get(py, name!("AGENT_REGISTRY"))?
                 .get_item(&agent.0)?;
-            Ok(spec.getattr(attribute)?.into())
+            Ok(spec.getattr(attribute(py))?.into())
         })
     }
 
     fn member(&self, py: Python<'_>, status: DispatchStatus) -> PyResult<Py<PyAny>> {
-        let members = self.seams.get().get(py, "DispatchStatus")?;
+        let members = self.seams.get().get(py, name!("DispatchStatus"))?;
         Ok(members.call1((status.as_str(),))?.unbind())
     }
 
     /// The settings' addresses and token, without a look at whether they are in use.
     pub(super) fn place(&self) -> PyResult<Result<PyGitea, ConfigError>> {
         Python::attach(|py| {
-            let settings = self.seams.get().get(py, "settings")?;
-            let token = text_of(&settings.getattr("gitea_token")?);
+            let settings = self.seams.get().get(py, name!("settings"))?;
+            let token = text_of(&settings.getattr(intern!(py, "gitea_token"))?);
             let _ = self.token.set(token.clone());
-            let url = settings.getattr("gitea_url")?;
+            let url = settings.getattr(intern!(py, "gitea_url"))?;
             // A mock's attribute is no text; it goes where the reference would put it.
             let base = if url.is_instance_of::<PyString>() {
                 match api_base(&text_of(&url)) {
@@ -106,7 +108,7 @@ impl PyHost {
             } else {
                 format!("{}/api/v1", text_of(&url))
             };
-            let repo = settings.getattr("gitea_repo")?;
+            let repo = settings.getattr(intern!(py, "gitea_repo"))?;
             if repo.is_instance_of::<PyString>()
                 && let Err(wrong) = check_repo(&text_of(&repo))
             {
@@ -114,8 +116,8 @@ impl PyHost {
             }
             let authorization = format!("token {token}");
             let headers = PyDict::new(py);
-            headers.set_item("Authorization", &authorization)?;
-            headers.set_item("Content-Type", "application/json")?;
+            headers.set_item(intern!(py, "Authorization"), &authorization)?;
+            headers.set_item(intern!(py, "Content-Type"), "application/json")?;
             Ok(Ok(PyGitea {
                 base,
                 repo: repo.into(),
@@ -132,6 +134,15 @@ impl PyHost {
         if !said {
             return None;
         }
+        // Most of what is logged holds nothing that looks like a secret: seen without a copy.
+        let token = self.token.get().map_or("", String::as_str);
+        let suspicious =
+            |text: &str| text.contains("://") || (!token.is_empty() && text.contains(token));
+        if let Ok(text) = object.cast::<PyString>()
+            && text.to_str().is_ok_and(|text| !suspicious(text))
+        {
+            return None;
+        }
         let text = text_of(object);
         let clean = self.redact(&text);
         (clean != text).then(|| PyString::new(object.py(), &clean).into_any())
@@ -139,7 +150,7 @@ impl PyHost {
 
     async fn with_helper(
         &self,
-        name: &str,
+        name: Name,
         client: &PyClient,
         gitea: &PyGitea,
         last: &PyValue,
@@ -174,7 +185,7 @@ impl Host for PyHost {
 
     fn log(&self, level: Level, template: &'static str, args: &[Arg<'_, PyValue>]) -> PyResult<()> {
         Python::attach(|py| {
-            let logger = self.seams.get().get(py, "logger")?;
+            let logger = self.seams.get().get(py, name!("logger"))?;
             let mut arguments = vec![PyString::intern(py, template).into_any()];
             for arg in args {
                 arguments.push(match arg {
@@ -197,9 +208,9 @@ impl Host for PyHost {
 
     async fn sleep(&self, duration: Duration) -> PyResult<()> {
         let sleeping = Python::attach(|py| -> PyResult<Py<PyAny>> {
-            let asyncio = self.seams.get().get(py, "asyncio")?;
+            let asyncio = self.seams.get().get(py, name!("asyncio"))?;
             Ok(asyncio
-                .call_method1("sleep", (duration.as_secs_f64(),))?
+                .call_method1(intern!(py, "sleep"), (duration.as_secs_f64(),))?
                 .unbind())
         })?;
         self.slot.ask(sleeping).await?;
@@ -291,7 +302,7 @@ impl Steps for PyHost {
         let none = self.nothing();
         let given = |value: &Option<PyValue>| value.clone().unwrap_or_else(|| none.clone());
         let refused = self.call(
-            "_validate_task",
+            name!("_validate_task"),
             &[
                 &self.title,
                 &given(&self.task_type),
@@ -303,30 +314,30 @@ impl Steps for PyHost {
     }
 
     fn infer(&self) -> PyResult<PyValue> {
-        self.call("infer_task_type", &[&self.title, &self.description])
+        self.call(name!("infer_task_type"), &[&self.title, &self.description])
     }
 
     fn select_agent(&self, task_type: &PyValue) -> PyResult<PyValue> {
-        self.call("select_agent", &[task_type])
+        self.call(name!("select_agent"), &[task_type])
     }
 
     fn interface(&self, agent: &PyValue) -> PyResult<Interface> {
-        let strategy = self.call("_select_dispatch_strategy", &[agent, &self.issue])?;
+        let strategy = self.call(name!("_select_dispatch_strategy"), &[agent, &self.issue])?;
         Ok(strategy.text().parse().unwrap_or(Interface::Local))
     }
 
     fn spec(&self, agent: &PyValue) -> PyResult<Spec<PyValue>> {
-        let endpoint = self.registered(agent, "api_endpoint")?;
+        let endpoint = self.registered(agent, name!("api_endpoint"))?;
         let endpoint =
             Python::attach(|py| endpoint.is_true(py)).map(|given| given.then_some(endpoint))?;
         Ok(Spec {
-            display_name: self.registered(agent, "display_name")?,
+            display_name: self.registered(agent, name!("display_name"))?,
             api_endpoint: endpoint,
         })
     }
 
     fn label(&self, agent: &PyValue) -> PyResult<Option<PyValue>> {
-        let label = self.call("_select_label", &[agent])?;
+        let label = self.call(name!("_select_label"), &[agent])?;
         Python::attach(|py| Ok(label.is_true(py)?.then_some(label)))
     }
 
@@ -335,19 +346,19 @@ impl Steps for PyHost {
             Ok(self
                 .seams
                 .get()
-                .get(py, "AgentType")?
-                .getattr("TIMMY")?
+                .get(py, name!("AgentType"))?
+                .getattr(intern!(py, "TIMMY"))?
                 .into())
         })
     }
 
     fn name_of(&self, named: &PyValue) -> PyResult<PyValue> {
-        Python::attach(|py| Ok(named.0.bind(py).getattr("value")?.into()))
+        Python::attach(|py| Ok(named.0.bind(py).getattr(intern!(py, "value"))?.into()))
     }
 
     fn assignment_comment(&self, display_name: &PyValue, task_type: &PyValue) -> PyResult<PyValue> {
         self.call(
-            "_format_assignment_comment",
+            name!("_format_assignment_comment"),
             &[display_name, task_type, &self.description, &self.criteria],
         )
     }
@@ -358,7 +369,7 @@ impl Steps for PyHost {
         error: &PyValue,
         attempts: u64,
     ) -> PyResult<PyValue> {
-        let display_name = self.registered(agent, "display_name")?;
+        let display_name = self.registered(agent, name!("display_name"))?;
         Python::attach(|py| {
             let attempts = PyValue(attempts.into_pyobject(py)?.into_any().unbind());
             join(
@@ -372,21 +383,23 @@ impl Steps for PyHost {
         let task_type = self.name_of(task_type)?;
         Python::attach(|py| {
             let payload = PyDict::new(py);
-            payload.set_item("title", &self.title.0)?;
-            payload.set_item("description", &self.description.0)?;
-            payload.set_item("acceptance_criteria", &self.criteria.0)?;
-            payload.set_item("issue_number", &self.issue.0)?;
-            payload.set_item("agent", &agent.0)?;
-            payload.set_item("task_type", &task_type.0)?;
+            payload.set_item(intern!(py, "title"), &self.title.0)?;
+            payload.set_item(intern!(py, "description"), &self.description.0)?;
+            payload.set_item(intern!(py, "acceptance_criteria"), &self.criteria.0)?;
+            payload.set_item(intern!(py, "issue_number"), &self.issue.0)?;
+            payload.set_item(intern!(py, "agent"), &agent.0)?;
+            payload.set_item(intern!(py, "task_type"), &task_type.0)?;
             Ok(payload.into_any().into())
         })
     }
 
     fn gitea(&self) -> PyResult<Option<Result<PyGitea, ConfigError>>> {
         let in_use = Python::attach(|py| -> PyResult<bool> {
-            let settings = self.seams.get().get(py, "settings")?;
-            Ok(settings.getattr("gitea_enabled")?.is_truthy()?
-                && settings.getattr("gitea_token")?.is_truthy()?)
+            let settings = self.seams.get().get(py, name!("settings"))?;
+            Ok(settings
+                .getattr(intern!(py, "gitea_enabled"))?
+                .is_truthy()?
+                && settings.getattr(intern!(py, "gitea_token"))?.is_truthy()?)
         })?;
         if in_use {
             self.place().map(Some)
@@ -444,9 +457,9 @@ impl Steps for PyHost {
         gitea: &PyGitea,
         label: &PyValue,
     ) -> Step<(), Self> {
-        if self.is_replaced("_apply_gitea_label")? {
+        if self.is_replaced(name!("_apply_gitea_label"))? {
             let applied = self
-                .with_helper("_apply_gitea_label", client, gitea, label)
+                .with_helper(name!("_apply_gitea_label"), client, gitea, label)
                 .await?;
             let applied = Python::attach(|py| applied.is_true(py))?;
             return Ok(if applied {
@@ -475,9 +488,9 @@ impl Steps for PyHost {
         gitea: &PyGitea,
         body: &PyValue,
     ) -> Step<PyValue, Self> {
-        if self.is_replaced("_post_gitea_comment")? {
+        if self.is_replaced(name!("_post_gitea_comment"))? {
             let id = self
-                .with_helper("_post_gitea_comment", client, gitea, body)
+                .with_helper(name!("_post_gitea_comment"), client, gitea, body)
                 .await?;
             let given = Python::attach(|py| !id.0.bind(py).is_none());
             return Ok(if given {
@@ -500,26 +513,26 @@ impl Steps for PyHost {
     fn build(&self, draft: Draft<PyValue>) -> PyResult<Py<PyAny>> {
         Python::attach(|py| {
             let fields = PyDict::new(py);
-            fields.set_item("task_type", &draft.task_type.0)?;
-            fields.set_item("agent", &draft.agent.0)?;
-            fields.set_item("issue_number", &self.issue.0)?;
-            fields.set_item("status", self.member(py, draft.status)?)?;
+            fields.set_item(intern!(py, "task_type"), &draft.task_type.0)?;
+            fields.set_item(intern!(py, "agent"), &draft.agent.0)?;
+            fields.set_item(intern!(py, "issue_number"), &self.issue.0)?;
+            fields.set_item(intern!(py, "status"), self.member(py, draft.status)?)?;
             if let Some(id) = &draft.comment_id {
-                fields.set_item("comment_id", &id.0)?;
+                fields.set_item(intern!(py, "comment_id"), &id.0)?;
             }
             if let Some(label) = &draft.label_applied {
-                fields.set_item("label_applied", &label.0)?;
+                fields.set_item(intern!(py, "label_applied"), &label.0)?;
             }
             if let Some(error) = &draft.error {
-                fields.set_item("error", error)?;
+                fields.set_item(intern!(py, "error"), error)?;
             }
             let metadata = PyDict::new(py);
             if let Some(response) = &draft.response {
-                metadata.set_item("response", &response.0)?;
+                metadata.set_item(intern!(py, "response"), &response.0)?;
             }
             if draft.local {
-                metadata.set_item("local", true)?;
-                metadata.set_item("description", &self.description.0)?;
+                metadata.set_item(intern!(py, "local"), true)?;
+                metadata.set_item(intern!(py, "description"), &self.description.0)?;
             }
             if !draft.failed_steps.is_empty() {
                 let steps = PyDict::new(py);
@@ -533,20 +546,25 @@ impl Steps for PyHost {
                         },
                     )?;
                 }
-                metadata.set_item("failed_steps", steps)?;
+                metadata.set_item(intern!(py, "failed_steps"), steps)?;
             }
-            fields.set_item("metadata", metadata)?;
+            fields.set_item(intern!(py, "metadata"), metadata)?;
             Ok(self
                 .seams
                 .get()
-                .get(py, "DispatchResult")?
+                .get(py, name!("DispatchResult"))?
                 .call((), Some(&fields))?
                 .unbind())
         })
     }
 
     fn succeeded(&self, outcome: &Py<PyAny>) -> PyResult<bool> {
-        Python::attach(|py| outcome.bind(py).getattr("success")?.is_truthy())
+        Python::attach(|py| {
+            outcome
+                .bind(py)
+                .getattr(intern!(py, "success"))?
+                .is_truthy()
+        })
     }
 
     fn set_retry_count(&self, outcome: &mut Py<PyAny>, count: u64) -> PyResult<()> {
@@ -562,7 +580,7 @@ impl Steps for PyHost {
     }
 
     fn error_of(&self, outcome: &Py<PyAny>) -> PyResult<PyValue> {
-        Python::attach(|py| Ok(outcome.bind(py).getattr("error")?.into()))
+        Python::attach(|py| Ok(outcome.bind(py).getattr(intern!(py, "error"))?.into()))
     }
 
     async fn via_gitea(&self, agent: &PyValue) -> PyResult<Attempted<Py<PyAny>>> {
@@ -573,7 +591,7 @@ impl Steps for PyHost {
             &self.description,
             &self.criteria,
         ];
-        match self.replaced("_dispatch_via_gitea", &arguments)? {
+        match self.replaced(name!("_dispatch_via_gitea"), &arguments)? {
             Some(called) => self.elsewhere(called).await,
             None => channel::gitea::hand_over(self, agent, self.explicit_type().as_ref()).await,
         }
@@ -588,7 +606,7 @@ impl Steps for PyHost {
             &self.issue,
             &self.endpoint,
         ];
-        match self.replaced("_dispatch_via_api", &arguments)? {
+        match self.replaced(name!("_dispatch_via_api"), &arguments)? {
             Some(called) => self.elsewhere(called).await,
             None => channel::api::hand_over(self, agent, self.explicit_type().as_ref()).await,
         }
@@ -596,7 +614,7 @@ impl Steps for PyHost {
 
     async fn locally(&self) -> PyResult<Attempted<Py<PyAny>>> {
         match self.replaced(
-            "_dispatch_local",
+            name!("_dispatch_local"),
             &[&self.title, &self.description, &self.criteria, &self.issue],
         )? {
             Some(called) => self.elsewhere(called).await,
@@ -605,7 +623,7 @@ impl Steps for PyHost {
     }
 
     fn log_attempt(&self, outcome: &Py<PyAny>, attempt: u64) -> PyResult<()> {
-        if !self.is_replaced("_log_dispatch_result")? {
+        if !self.is_replaced(name!("_log_dispatch_result"))? {
             return log_attempt(self, outcome, attempt);
         }
         let (result, attempt, retries) = Python::attach(|py| -> PyResult<_> {
@@ -619,7 +637,7 @@ impl Steps for PyHost {
             ))
         })?;
         self.call(
-            "_log_dispatch_result",
+            name!("_log_dispatch_result"),
             &[&self.title, &result, &attempt, &retries],
         )?;
         Ok(())
@@ -637,7 +655,9 @@ impl Steps for PyHost {
         } else {
             self.value("unknown error")
         };
-        if let Some(called) = self.replaced("_log_escalation", &[&self.issue, agent, &error])? {
+        if let Some(called) =
+            self.replaced(name!("_log_escalation"), &[&self.issue, agent, &error])?
+        {
             self.slot.ask(called).await?;
             return Ok(());
         }
@@ -706,7 +726,9 @@ pub(super) fn join(
             Piece::Given(given) => parts.append(given.0.bind(py).str()?)?,
         }
     }
-    Ok(PyString::new(py, "").call_method1("join", (parts,))?.into())
+    Ok(PyString::new(py, "")
+        .call_method1(intern!(py, "join"), (parts,))?
+        .into())
 }
 
 /// A whole number that may not be negative.

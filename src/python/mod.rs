@@ -2,10 +2,22 @@
 
 use pyo3::prelude::*;
 
+/// A name of Python's, made into a string of Python's at its first use.
+macro_rules! name {
+    ($text:literal) => {{
+        fn name(py: pyo3::Python<'_>) -> &pyo3::Bound<'_, pyo3::types::PyString> {
+            pyo3::intern!(py, $text)
+        }
+        name as super::seams::Name
+    }};
+}
+
 mod client;
+mod drive;
 mod flow;
 mod host;
 mod infer;
+mod mailbox;
 mod runtime;
 mod sandbox;
 mod seams;

@@ -1,16 +1,16 @@
 //! The tokio runtime behind Python: one per process, gone before the interpreter is.
 //!
 //! The stock runtime of pyo3-async-runtimes does not survive `fork`, and at exit its threads meet
-//! an interpreter that is shutting down. This one belongs to a process id, is shut down by
-//! `atexit`, and hands results over on one thread of its own, so that no worker waits for the GIL.
+//! an interpreter that is shutting down. This one belongs to a process id and is shut down by
+//! `atexit`. Its thread never waits for the GIL: results go to the mailbox of their event loop,
+//! which the loop empties itself.
 
 use std::any::Any;
+use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::mpsc::{Sender, channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use pyo3::exceptions::PyRuntimeError;
@@ -18,16 +18,14 @@ use pyo3::prelude::*;
 use pyo3_async_runtimes::TaskLocals;
 use pyo3_async_runtimes::generic::{self, ContextExt};
 
+use super::mailbox::{Job, Mailbox, Mailboxes};
 use crate::http::Native;
-
-type Job = Box<dyn FnOnce() + Send>;
 
 struct Process {
     id: u32,
     tokio: tokio::runtime::Runtime,
-    results: Sender<Job>,
-    results_thread: JoinHandle<()>,
     transport: Native,
+    mailboxes: Mailboxes,
 }
 
 /// Taken only with the GIL held and never while it is released, so a fork finds it free.
@@ -47,30 +45,17 @@ fn with_process<T>(f: impl FnOnce(&Process) -> T) -> PyResult<T> {
 }
 
 fn start(id: u32) -> std::io::Result<Process> {
+    // One thread carries more requests than Python can make, and is woken less often than two.
     let tokio = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(1)
         .thread_name("timmy-dispatcher")
         .enable_all()
         .build()?;
-    let (results, jobs) = channel::<Job>();
-    let results_thread = std::thread::Builder::new()
-        .name("timmy-results".to_owned())
-        .spawn(move || {
-            while let Ok(job) = jobs.recv() {
-                Python::attach(|_| {
-                    job();
-                    while let Ok(next) = jobs.try_recv() {
-                        next();
-                    }
-                });
-            }
-        })?;
     Ok(Process {
         id,
         tokio,
-        results,
-        results_thread,
         transport: Native::new(),
+        mailboxes: Mailboxes::default(),
     })
 }
 
@@ -93,8 +78,6 @@ pub(super) fn shut_down(py: Python<'_>) {
     }
     py.detach(move || {
         process.tokio.shutdown_timeout(Duration::from_secs(2));
-        drop(process.results);
-        let _ = process.results_thread.join();
     });
 }
 
@@ -133,7 +116,13 @@ impl Future for Spawned {
 }
 
 tokio::task_local! {
-    static RESULTS: Sender<Job>;
+    static RESULTS: Arc<Mailbox>;
+}
+
+thread_local! {
+    /// The mailbox of what is being spawned from Python, whose loop pyo3-async-runtimes does not
+    /// pass on.
+    static SPAWNING_FOR: RefCell<Option<Arc<Mailbox>>> = const { RefCell::new(None) };
 }
 
 impl generic::Runtime for OfThisProcess {
@@ -144,18 +133,13 @@ impl generic::Runtime for OfThisProcess {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        // Within the runtime the handle is at hand; from Python the process is looked up.
-        if let (Ok(handle), Ok(results)) = (
-            tokio::runtime::Handle::try_current(),
-            RESULTS.try_with(Clone::clone),
-        ) {
-            return Spawned(Some(handle.spawn(RESULTS.scope(results, future))));
+        if let Ok(results) = RESULTS.try_with(Clone::clone) {
+            return Spawned(Some(tokio::spawn(RESULTS.scope(results, future))));
         }
-        let spawned = with_process(|process| {
-            process
-                .tokio
-                .spawn(RESULTS.scope(process.results.clone(), future))
-        });
+        let Some(results) = SPAWNING_FOR.take() else {
+            return Spawned(None);
+        };
+        let spawned = with_process(|process| process.tokio.spawn(RESULTS.scope(results, future)));
         Spawned(spawned.ok())
     }
 
@@ -163,8 +147,7 @@ impl generic::Runtime for OfThisProcess {
     where
         F: FnOnce() + Send + 'static,
     {
-        // A result that comes after the shut-down has nobody to read it.
-        let _ = RESULTS.try_with(|results| results.send(Box::new(job)));
+        let _ = RESULTS.try_with(|results| results.post(Box::new(job) as Job));
         Spawned(None)
     }
 }
@@ -182,31 +165,27 @@ impl ContextExt for OfThisProcess {
     }
 }
 
-/// An event loop that may be closed by the time a result arrives: then the result is dropped.
+/// An event loop as seen from one of its own callbacks, which is where results are handed over.
 #[pyclass(frozen)]
-struct OpenLoop(Py<PyAny>);
+struct OwnLoop(Py<PyAny>);
 
 #[pymethods]
-impl OpenLoop {
+impl OwnLoop {
     fn create_future<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.0
             .bind(py)
             .call_method0(pyo3::intern!(py, "create_future"))
     }
 
-    #[pyo3(signature = (*args, **_kwargs))]
+    /// Calls at once: the thread is the right one already.
+    #[staticmethod]
+    #[pyo3(signature = (callback, *args, **_kwargs))]
     fn call_soon_threadsafe(
-        &self,
-        py: Python<'_>,
+        callback: &Bound<'_, PyAny>,
         args: &Bound<'_, pyo3::types::PyTuple>,
         _kwargs: Option<&Bound<'_, pyo3::types::PyDict>>,
-    ) {
-        let called = self
-            .0
-            .bind(py)
-            .call_method1(pyo3::intern!(py, "call_soon_threadsafe"), args);
-        // The only way this fails is a closed loop, whose tasks are gone.
-        drop(called);
+    ) -> PyResult<()> {
+        callback.call1(args).map(drop)
     }
 }
 
@@ -216,8 +195,9 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     let running = pyo3_async_runtimes::get_running_loop(py)?;
-    let open = Bound::new(py, OpenLoop(running.unbind()))?.into_any();
-    let locals = TaskLocals::new(open);
+    let mailboxes = with_process(|process| process.mailboxes.clone())?;
+    SPAWNING_FOR.set(Some(mailboxes.of(&running)?));
+    let locals = TaskLocals::new(Bound::new(py, OwnLoop(running.unbind()))?.into_any());
     generic::future_into_py_with_locals::<OfThisProcess, _, _>(py, locals, async move {
         future.await;
         Ok(())

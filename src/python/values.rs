@@ -1,6 +1,7 @@
 //! Python objects as the flow carries them, and answers of either transport.
 
 use pyo3::exceptions::{PyException, PyOSError};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyInt, PyList, PyMapping, PySlice, PyString};
@@ -110,7 +111,7 @@ fn is_transient(py: Python<'_>, error: &PyErr) -> bool {
     let mut of_httpx = false;
     for class in mro.iter() {
         let name = class
-            .getattr("__name__")
+            .getattr(intern!(py, "__name__"))
             .map(|name| text_of(&name))
             .unwrap_or_default();
         match name.as_str() {
@@ -129,7 +130,10 @@ pub(super) enum PyReply {
     Object(PyValue),
 }
 
-fn attribute<'py>(object: &Bound<'py, PyAny>, name: &str) -> Option<Bound<'py, PyAny>> {
+fn attribute<'py>(
+    object: &Bound<'py, PyAny>,
+    name: &Bound<'py, PyString>,
+) -> Option<Bound<'py, PyAny>> {
     object.getattr(name).ok()
 }
 
@@ -149,7 +153,7 @@ impl Reply for PyReply {
         match self {
             Self::Native(response) => Some(response.status),
             Self::Object(object) => Python::attach(|py| {
-                let status = attribute(object.0.bind(py), "status_code")?;
+                let status = attribute(object.0.bind(py), intern!(py, "status_code"))?;
                 status.cast::<PyInt>().ok()?.extract().ok()
             }),
         }
@@ -158,7 +162,7 @@ impl Reply for PyReply {
     fn shown_status(&self) -> PyValue {
         Python::attach(|py| match self {
             Self::Native(response) => PyValue(PyInt::new(py, response.status).into_any().unbind()),
-            Self::Object(object) => attribute(object.0.bind(py), "status_code")
+            Self::Object(object) => attribute(object.0.bind(py), intern!(py, "status_code"))
                 .map_or_else(|| PyValue::none(py), PyValue::from),
         })
     }
@@ -167,9 +171,9 @@ impl Reply for PyReply {
         match self {
             Self::Native(response) => response.header(name).map(str::to_owned),
             Self::Object(object) => Python::attach(|py| {
-                let headers = attribute(object.0.bind(py), "headers")?;
+                let headers = attribute(object.0.bind(py), intern!(py, "headers"))?;
                 let headers = headers.cast::<PyMapping>().ok()?;
-                let value = headers.call_method1("get", (name,)).ok()?;
+                let value = headers.call_method1(intern!(py, "get"), (name,)).ok()?;
                 value
                     .cast::<PyString>()
                     .ok()
@@ -185,7 +189,7 @@ impl Reply for PyReply {
             }
             Self::Object(object) => {
                 let end = isize::try_from(limit).unwrap_or(isize::MAX);
-                let cut = attribute(object.0.bind(py), "text")
+                let cut = attribute(object.0.bind(py), intern!(py, "text"))
                     .and_then(|text| text.get_item(PySlice::new(py, 0, end, 1)).ok());
                 cut.map_or_else(|| PyValue::string(py, ""), PyValue::from)
             }
@@ -222,8 +226,8 @@ impl Reply for PyReply {
                 let id = object
                     .0
                     .bind(py)
-                    .call_method0("json")
-                    .and_then(|json| json.call_method1("get", ("id",)));
+                    .call_method0(intern!(py, "json"))
+                    .and_then(|json| json.call_method1(intern!(py, "get"), (intern!(py, "id"),)));
                 let id = id.map_err(|error| cause_of(py, error))?;
                 Ok((!id.is_none()).then(|| PyValue::from(id)))
             }
@@ -265,8 +269,8 @@ impl PyReply {
             }
             Self::Object(object) => {
                 let object = object.0.bind(py);
-                if object.getattr("content")?.is_truthy()? {
-                    return Ok(object.call_method0("json")?.into());
+                if object.getattr(intern!(py, "content"))?.is_truthy()? {
+                    return Ok(object.call_method0(intern!(py, "json"))?.into());
                 }
                 Ok(PyValue(PyDict::new(py).into_any().unbind()))
             }
@@ -278,20 +282,21 @@ fn labels_named(
     response: &Bound<'_, PyAny>,
     name: &Bound<'_, PyAny>,
 ) -> PyResult<LabelPage<PyValue>> {
+    let py = response.py();
     let mut page = LabelPage {
         ids: Vec::new(),
         entries: 0,
         found_last: false,
     };
-    for label in response.call_method0("json")?.try_iter()? {
+    for label in response.call_method0(intern!(py, "json"))?.try_iter()? {
         let label = label?;
         page.entries += 1;
         let id = label
-            .call_method1("get", ("name",))
+            .call_method1(intern!(py, "get"), (intern!(py, "name"),))
             .and_then(|own| own.eq(name))
             .and_then(|is_it| {
                 if is_it {
-                    label.get_item("id").map(Some)
+                    label.get_item(intern!(py, "id")).map(Some)
                 } else {
                     Ok(None)
                 }
@@ -310,46 +315,68 @@ fn labels_named(
     Ok(page)
 }
 
+/// The body of httpx's own response, whose `text` would look for a charset first.
+fn httpx_body(response: &Bound<'_, PyAny>) -> Option<Vec<u8>> {
+    let py = response.py();
+    let class = response.get_type();
+    let is = |attribute: &Bound<'_, PyString>, text: &str| {
+        let value = class.getattr(attribute).ok();
+        value.is_some_and(|value| value.eq(text).unwrap_or(false))
+    };
+    if !is(intern!(py, "__name__"), "Response") || !is(intern!(py, "__module__"), "httpx") {
+        return None;
+    }
+    let content = attribute(response, intern!(py, "content"))?;
+    let content = content.cast_into::<PyBytes>().ok()?;
+    Some(content.as_bytes().to_vec())
+}
+
+fn text_body(response: &Bound<'_, PyAny>) -> Option<Vec<u8>> {
+    let text = attribute(response, intern!(response.py(), "text"))?;
+    let text = text.cast_into::<PyString>().ok()?;
+    Some(text_of(text.as_any()).into_bytes())
+}
+
 fn lacks_label(response: &Bound<'_, PyAny>, id: &Bound<'_, PyAny>) -> bool {
-    // The text first: a mock may count how often its json() is called.
-    if let Some(text) =
-        attribute(response, "text").and_then(|text| text.cast_into::<PyString>().ok())
+    let py = response.py();
+    // The body first: a mock may count how often its json() is called.
+    if let Some(body) = httpx_body(response).or_else(|| text_body(response))
         && let Ok(id) = id.extract::<i64>()
     {
-        let body = text_of(text.as_any()).into_bytes();
-        return answer::lacks_label(
-            &Response {
-                body,
-                ..Response::default()
-            },
-            id,
-        );
+        let answer = Response {
+            body,
+            ..Response::default()
+        };
+        return answer::lacks_label(&answer, id);
     }
-    let Ok(json) = response.call_method0("json") else {
+    let Ok(json) = response.call_method0(intern!(py, "json")) else {
         return false;
     };
-    if json.hasattr("cr_code").unwrap_or(false) && json.hasattr("cr_await").unwrap_or(false) {
+    if json.hasattr(intern!(py, "cr_code")).unwrap_or(false)
+        && json.hasattr(intern!(py, "cr_await")).unwrap_or(false)
+    {
         // An AsyncMock's coroutine; closed, or Python warns that nobody awaited it.
-        let _ = json.call_method0("close");
+        let _ = json.call_method0(intern!(py, "close"));
     }
     let Ok(labels) = json.cast::<PyList>() else {
         return false;
     };
     !labels.iter().any(|label| {
         label
-            .get_item("id")
+            .get_item(intern!(py, "id"))
             .and_then(|own| own.eq(id))
             .unwrap_or(false)
     })
 }
 
 fn issue_state(response: &Bound<'_, PyAny>) -> PyResult<IssueState> {
-    let json = response.call_method0("json")?;
-    let state = json.call_method1("get", ("state",))?;
+    let py = response.py();
+    let json = response.call_method0(intern!(py, "json"))?;
+    let state = json.call_method1(intern!(py, "get"), (intern!(py, "state"),))?;
     if let Ok(issue) = json.cast::<PyDict>() {
         let zero =
             |number: Bound<'_, PyAny>| number.extract::<i64>().is_ok_and(|number| number == 0);
-        if issue.get_item("number")?.is_some_and(zero) {
+        if issue.get_item(intern!(py, "number"))?.is_some_and(zero) {
             return Ok(IssueState::NoAnswer);
         }
     }

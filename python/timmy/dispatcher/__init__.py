@@ -248,24 +248,6 @@ class Classifier:
         return _explanation(self._core.explain(title, description))
 
 
-async def _drive(flow: _core.Flow) -> Any:
-    """Move a flow of the core on, awaiting whatever it asks for."""
-    try:
-        awaitable = flow.start()
-        while awaitable is not None:
-            try:
-                value = await awaitable
-            except GeneratorExit:
-                raise
-            except BaseException as exc:  # the flow decides what becomes of it
-                awaitable = flow.throw(exc)
-            else:
-                awaitable = flow.send(value)
-        return flow.result()
-    finally:
-        flow.close()
-
-
 async def _post_gitea_comment(
     client: Any,
     base_url: str,
@@ -276,7 +258,7 @@ async def _post_gitea_comment(
 ) -> int | None:
     """Comment on an issue with the client given; return the comment's id, None if it failed."""
     flow = _seams.post_gitea_comment(client, base_url, repo, headers, issue_number, body)
-    comment_id: int | None = await _drive(flow)
+    comment_id: int | None = await flow
     return comment_id
 
 
@@ -293,7 +275,7 @@ async def _apply_gitea_label(
     flow = _seams.apply_gitea_label(
         client, base_url, repo, headers, issue_number, label_name, label_color
     )
-    applied: bool = await _drive(flow)
+    applied: bool = await flow
     return applied
 
 
@@ -307,7 +289,7 @@ async def _poll_issue_completion(
     FAILED after the same refusal three times in a row, TIMED_OUT after *max_wait* seconds.
     """
     flow = _seams.poll_issue_completion(issue_number, poll_interval, max_wait)
-    status: DispatchStatus = await _drive(flow)
+    status: DispatchStatus = await flow
     return status
 
 
@@ -335,7 +317,7 @@ async def _dispatch_via_gitea(
 ) -> DispatchResult:
     """Hand a task over by a label and a comment on its issue."""
     flow = _seams.dispatch_via_gitea(agent, issue_number, title, description, acceptance_criteria)
-    result: DispatchResult = await _drive(flow)
+    result: DispatchResult = await flow
     return result
 
 
@@ -351,7 +333,7 @@ async def _dispatch_via_api(
     flow = _seams.dispatch_via_api(
         agent, title, description, acceptance_criteria, issue_number, endpoint
     )
-    result: DispatchResult = await _drive(flow)
+    result: DispatchResult = await flow
     return result
 
 
@@ -362,7 +344,7 @@ async def _dispatch_local(
     issue_number: int | None = None,
 ) -> DispatchResult:
     """Take a task for Timmy itself; carrying it out is the host's business."""
-    result: DispatchResult = await _drive(_seams.dispatch_local(title, description, issue_number))
+    result: DispatchResult = await _seams.dispatch_local(title, description, issue_number)
     return result
 
 
@@ -437,7 +419,7 @@ async def dispatch_task(
         api_endpoint,
         max_retries,
     )
-    result: DispatchResult = await _drive(flow)
+    result: DispatchResult = await flow
     return result
 
 
@@ -459,7 +441,7 @@ async def _log_escalation(
     error: str,
 ) -> None:
     """Tell an issue that no agent could take it."""
-    await _drive(_seams.log_escalation(issue_number, agent, error))
+    await _seams.log_escalation(issue_number, agent, error)
 
 
 async def wait_for_completion(

@@ -164,6 +164,11 @@ def _made_in(function: object, directory: str) -> bool:
     )
 
 
+async def awaited(awaitable: Any) -> Any:
+    """Await an object that only the interpreter knows how to await."""
+    return await awaitable
+
+
 class NativeResponse:
     """An answer of the native transport, with httpx's names."""
 
@@ -210,12 +215,10 @@ class NativeClient:
     async def _send(
         self, method: str, url: str, headers: dict[str, str] | None, document: Any
     ) -> NativeResponse:
-        from . import _drive  # noqa: PLC0415 — this module is imported by that one
-
         body = None
         if document is not None:
             text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
             body = text.encode("utf-8", "replace")
         authorization = (headers or {}).get("Authorization")
         flow = _core.request(method, url, authorization, body, float(self._timeout))
-        return NativeResponse(*await _drive(flow))
+        return NativeResponse(*await flow)

@@ -1,0 +1,206 @@
+//! A flow of the core as a Python awaitable.
+//!
+//! The flow leaves in its [`Slot`] what it waits for: a coroutine of httpx or of a replaced
+//! function, a future of asyncio. [`Flow`] is awaited by a coroutine function of the module,
+//! awaits that object in the flow's place, and moves the flow on with what came of it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyIterator;
+use pyo3::types::iterator::PySendResult;
+
+use super::values::PyValue;
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Where the flow leaves what it waits for, and finds what came of it.
+#[derive(Default)]
+pub(super) struct Slot {
+    asked: Mutex<Option<Py<PyAny>>>,
+    answer: Mutex<Option<PyResult<Py<PyAny>>>>,
+}
+
+impl Slot {
+    /// Lets Python await an object.
+    pub(super) async fn ask(&self, awaitable: Py<PyAny>) -> PyResult<PyValue> {
+        *lock(&self.asked) = Some(awaitable);
+        let answer =
+            std::future::poll_fn(|_| lock(&self.answer).take().map_or(Poll::Pending, Poll::Ready));
+        answer.await.map(PyValue)
+    }
+}
+
+type Running = Pin<Box<dyn Future<Output = PyResult<Py<PyAny>>> + Send>>;
+
+/// A flow on its way. Dropped or closed, it ends where it stands.
+#[pyclass(frozen)]
+pub(super) struct Flow {
+    slot: Arc<Slot>,
+    running: Mutex<Option<Running>>,
+    /// The iterator of what the flow waits for.
+    awaited: Mutex<Option<Py<PyIterator>>>,
+}
+
+/// What an awaited object did.
+enum Moved {
+    Yielded(Py<PyAny>),
+    Ended(PyResult<Py<PyAny>>),
+}
+
+impl Flow {
+    pub(super) fn new(
+        slot: Arc<Slot>,
+        running: impl Future<Output = PyResult<Py<PyAny>>> + Send + 'static,
+    ) -> Self {
+        Self {
+            slot,
+            running: Mutex::new(Some(Box::pin(running))),
+            awaited: Mutex::new(None),
+        }
+    }
+
+    /// Moves the flow on until an object that it waits for yields, or it ends.
+    fn go_on(
+        &self,
+        py: Python<'_>,
+        step: impl FnOnce(&Bound<'_, PyIterator>) -> PyResult<Moved>,
+    ) -> PyResult<Py<PyAny>> {
+        // No lock is held while Python code runs.
+        let awaited = lock(&self.awaited).take();
+        let mut moved = match awaited {
+            Some(awaited) => {
+                let moved = step(awaited.bind(py))?;
+                Some((awaited, moved))
+            }
+            None => None,
+        };
+        loop {
+            match moved {
+                Some((awaited, Moved::Yielded(value))) => {
+                    *lock(&self.awaited) = Some(awaited);
+                    return Ok(value);
+                }
+                Some((_, Moved::Ended(result))) => *lock(&self.slot.answer) = Some(result),
+                None => {}
+            }
+            let asked = self.poll()?;
+            moved = match iterator_of(asked.into_bound(py)) {
+                Ok(awaited) => {
+                    let first = send(&awaited)?;
+                    Some((awaited.unbind(), first))
+                }
+                Err(error) => {
+                    *lock(&self.slot.answer) = Some(Err(error));
+                    None
+                }
+            };
+        }
+    }
+
+    /// What the flow waits for next; where it has ended, what it came to as an exception, which is
+    /// how an iterator of Python's says so.
+    fn poll(&self) -> PyResult<Py<PyAny>> {
+        let Some(mut running) = lock(&self.running).take() else {
+            return Err(PyRuntimeError::new_err("the flow has ended"));
+        };
+        // The flow waits for nothing but its slot, so nobody has to wake it.
+        let mut context = Context::from_waker(Waker::noop());
+        match running.as_mut().poll(&mut context) {
+            Poll::Pending => {
+                *lock(&self.running) = Some(running);
+                let asked = lock(&self.slot.asked).take();
+                asked.ok_or_else(|| PyRuntimeError::new_err("the flow waits for nothing"))
+            }
+            Poll::Ready(result) => Err(PyStopIteration::new_err((result?,))),
+        }
+    }
+}
+
+/// The iterator behind an awaitable, as `await` takes it.
+fn iterator_of(awaitable: Bound<'_, PyAny>) -> PyResult<Bound<'_, PyIterator>> {
+    let py = awaitable.py();
+    match awaitable.get_type().getattr(intern!(py, "__await__")) {
+        Ok(method) => Ok(method.call1((awaitable,))?.cast_into()?),
+        // What else can be awaited, and the error for what cannot, is known to Python alone.
+        Err(_) => {
+            let module = py.import(intern!(py, "timmy.dispatcher._http"))?;
+            let coroutine = module.call_method1(intern!(py, "awaited"), (awaitable,))?;
+            iterator_of(coroutine)
+        }
+    }
+}
+
+fn send(awaited: &Bound<'_, PyIterator>) -> PyResult<Moved> {
+    let py = awaited.py();
+    Ok(match awaited.send(py.None().bind(py)) {
+        Ok(PySendResult::Next(value)) => Moved::Yielded(value.unbind()),
+        Ok(PySendResult::Return(value)) => Moved::Ended(Ok(value.unbind())),
+        Err(error) => Moved::Ended(Err(error)),
+    })
+}
+
+fn throw(awaited: &Bound<'_, PyIterator>, error: PyErr) -> PyResult<Moved> {
+    let py = awaited.py();
+    let Ok(method) = awaited.getattr(intern!(py, "throw")) else {
+        return Ok(Moved::Ended(Err(error)));
+    };
+    Ok(match method.call1((error.into_value(py),)) {
+        Ok(value) => Moved::Yielded(value.unbind()),
+        Err(error) if error.is_instance_of::<PyStopIteration>(py) => {
+            let value = error.value(py).getattr(intern!(py, "value"))?;
+            Moved::Ended(Ok(value.unbind()))
+        }
+        Err(error) => Moved::Ended(Err(error)),
+    })
+}
+
+#[pymethods]
+impl Flow {
+    fn __await__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    fn __next__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        self.go_on(py, send)
+    }
+
+    /// Throws into what the flow waits for; what comes of that is the flow's to judge.
+    #[pyo3(signature = (kind, value=None, traceback=None))]
+    fn throw(
+        &self,
+        kind: Bound<'_, PyAny>,
+        value: Option<Bound<'_, PyAny>>,
+        traceback: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<Py<PyAny>> {
+        let py = kind.py();
+        let error = PyErr::from_value(value.unwrap_or(kind));
+        if let Some(Ok(traceback)) = traceback.map(Bound::cast_into) {
+            error.set_traceback(py, Some(traceback));
+        }
+        if lock(&self.awaited).is_none() {
+            lock(&self.running).take();
+            return Err(error);
+        }
+        self.go_on(py, |awaited| throw(awaited, error))
+    }
+
+    /// Ends what the flow waits for, and the flow.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        let awaited = lock(&self.awaited).take();
+        let closed = match awaited.map(|awaited| awaited.getattr(py, intern!(py, "close"))) {
+            Some(Ok(close)) => close.call0(py).map(drop),
+            _ => Ok(()),
+        };
+        let running = lock(&self.running).take();
+        drop(running);
+        closed
+    }
+}
