@@ -61,43 +61,38 @@ impl Native {
             host: host.to_owned(),
             reason,
         })?;
-        let exchange = async {
-            let mut answer = client
-                .execute(build(request)?)
-                .await
-                .map_err(|e| self.error(&e, request, host))?;
-            let mut response = Response {
-                status: answer.status().as_u16(),
-                ..Response::default()
-            };
-            for (name, value) in answer.headers() {
-                if let Ok(value) = value.to_str() {
-                    response
-                        .headers
-                        .push((name.as_str().to_owned(), value.to_owned()));
-                }
-            }
-            while let Some(chunk) = answer
-                .chunk()
-                .await
-                .map_err(|e| self.error(&e, request, host))?
-            {
-                if response.body.len() + chunk.len() > MAX_BODY {
-                    return Err(SendError::TooLarge {
-                        host: host.to_owned(),
-                    });
-                }
-                response.body.extend_from_slice(&chunk);
-            }
-            Ok(response)
+        let mut answer = client
+            .execute(build(request)?)
+            .await
+            .map_err(|e| self.error(&e, request, host))?;
+        let mut response = Response {
+            status: answer.status().as_u16(),
+            ..Response::default()
         };
-        match tokio::time::timeout(request.timeout, exchange).await {
-            Ok(result) => result,
-            Err(_) => Err(SendError::Timeout {
-                host: host.to_owned(),
-                limit: request.timeout,
-            }),
+        for (name, value) in answer.headers() {
+            if let Ok(value) = value.to_str() {
+                response
+                    .headers
+                    .push((name.as_str().to_owned(), value.to_owned()));
+            }
         }
+        let too_large = || SendError::TooLarge {
+            host: host.to_owned(),
+        };
+        if answer.content_length() > Some(MAX_BODY as u64) {
+            return Err(too_large());
+        }
+        while let Some(chunk) = answer
+            .chunk()
+            .await
+            .map_err(|e| self.error(&e, request, host))?
+        {
+            if response.body.len() + chunk.len() > MAX_BODY {
+                return Err(too_large());
+            }
+            response.body.extend_from_slice(&chunk);
+        }
+        Ok(response)
     }
 
     fn error(&self, error: &reqwest::Error, request: &Request, host: &str) -> SendError {
@@ -151,11 +146,21 @@ impl Transport for Native {
     async fn send(&self, request: Request) -> Result<Response, SendError> {
         let host = host_of(&request.url)?;
         let fresh = request.repeat == Repeat::FreshOnly;
-        match self.once(&request, fresh, &host).await {
-            Err(SendError::Broken { .. }) if request.repeat == Repeat::Safe => {
-                self.once(&request, true, &host).await
+        let exchange = async {
+            match self.once(&request, fresh, &host).await {
+                Err(SendError::Broken { .. }) if request.repeat == Repeat::Safe => {
+                    self.once(&request, true, &host).await
+                }
+                result => result,
             }
-            result => result,
+        };
+        // Around both, so that asking again does not double the limit.
+        match tokio::time::timeout(request.timeout, exchange).await {
+            Ok(result) => result,
+            Err(_) => Err(SendError::Timeout {
+                host,
+                limit: request.timeout,
+            }),
         }
     }
 }
