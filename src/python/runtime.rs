@@ -7,6 +7,7 @@
 use std::any::Any;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -32,12 +33,18 @@ struct Process {
 
 /// Taken only with the GIL held and never while it is released, so a fork finds it free.
 static PROCESS: Mutex<Option<Process>> = Mutex::new(None);
+/// The process whose runtime was shut down for good: a daemon thread that still dispatches must
+/// not start another one, whose threads would meet the interpreter's end.
+static ENDED: AtomicU32 = AtomicU32::new(0);
 
 fn with_process<T>(f: impl FnOnce(&Process) -> T) -> PyResult<T> {
     let mut current = PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
     let id = std::process::id();
     if let Some(process) = current.as_ref().filter(|process| process.id == id) {
         return Ok(f(process));
+    }
+    if ENDED.load(Ordering::SeqCst) == id {
+        return Err(PyRuntimeError::new_err("the interpreter is shutting down"));
     }
     // A forked child has the parent's memory but none of its threads: nothing to join or drop.
     std::mem::forget(current.take());
@@ -82,6 +89,7 @@ pub(super) fn transport(_py: Python<'_>) -> PyResult<Native> {
 /// Ends the runtime; called by `atexit`. Work in flight is dropped.
 #[pyfunction]
 pub(super) fn shut_down(py: Python<'_>) {
+    ENDED.store(std::process::id(), Ordering::SeqCst);
     let current = PROCESS
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
