@@ -61,9 +61,9 @@ pub(crate) async fn hand_over<S: Steps>(
             let error = format!(
                 "API agent returned {}: {}",
                 reply.shown_status().text(),
-                reply.text(200).text()
+                steps.excerpt(&reply, 200).text()
             );
-            let mut attempted = steps.failed(draft, &steps.redact(&error))?;
+            let mut attempted = steps.failed(draft, &error)?;
             if reply.status().is_some_and(retry::is_transient) {
                 let retry_after = reply
                     .header("retry-after")

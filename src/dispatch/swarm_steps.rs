@@ -14,7 +14,7 @@ use super::settings::{ConfigError, Settings, api_base, check_repo};
 use super::swarm::{DispatchResult, Swarm, Task};
 use crate::channel::comment;
 use crate::gitea::{self, answer};
-use crate::http::{Method, Repeat, Request, Response, SendError, Transport};
+use crate::http::{Method, Repeat, Request, Response, Secrets, SendError, Transport};
 use crate::infer::infer_task_type;
 use crate::route::AgentSpec;
 use crate::task::{AgentName, DispatchStatus, Interface, TaskType, UnknownName};
@@ -117,7 +117,7 @@ impl Reply for Response {
 }
 
 fn unreadable(error: &serde_json::Error) -> Cause<Opaque> {
-    let text = format!("the answer is not the JSON that was expected: {error}");
+    let text = answer::unreadable(error);
     Cause {
         shown: Opaque::Text(text.clone()),
         text,
@@ -152,7 +152,7 @@ pub(crate) struct Client<T> {
     transport: Arc<T>,
     authorization: String,
     timeout: Duration,
-    token: String,
+    secrets: Secrets,
 }
 
 fn post_body(body: &Body<'_, Opaque>) -> (Vec<u8>, Repeat) {
@@ -210,12 +210,12 @@ impl<T: Transport> Client<T> {
             repeat,
         };
         let sent = self.transport.send(request).await;
-        sent.map_err(|error| Failure::Failed(send_failure(&error, &self.token)))
+        sent.map_err(|error| Failure::Failed(send_failure(&error, &self.secrets)))
     }
 }
 
-fn send_failure(error: &SendError, token: &str) -> Cause<Opaque> {
-    let text = redact(&error.to_string(), token);
+fn send_failure(error: &SendError, secrets: &Secrets) -> Cause<Opaque> {
+    let text = secrets.redact(&error.to_string());
     Cause {
         shown: Opaque::Text(text.clone()),
         transient: error.is_transient().then(Default::default),
@@ -223,13 +223,13 @@ fn send_failure(error: &SendError, token: &str) -> Cause<Opaque> {
     }
 }
 
-pub(crate) fn redact(text: &str, token: &str) -> String {
-    let text = crate::http::redact_userinfo(text);
-    if token.is_empty() {
-        text
-    } else {
-        text.replace(token, "***")
-    }
+/// What the settings, and whatever else names a URL, hold that must not be read.
+fn secrets_of<'a>(settings: &Settings, urls: impl Iterator<Item = &'a str>) -> Secrets {
+    let mut secrets = Secrets::default();
+    secrets.add(&settings.gitea_token);
+    secrets.add_url(&settings.gitea_url);
+    urls.for_each(|url| secrets.add_url(url));
+    secrets
 }
 
 impl<T: Transport, H: Host<Value = Opaque, Reply = Response>> GiteaClient<H> for Client<T> {
@@ -274,12 +274,24 @@ pub(crate) struct TaskSteps<'a, T: Transport> {
     swarm: &'a Swarm<T>,
     task: &'a Task,
     issue: Opaque,
+    secrets: Secrets,
 }
 
 impl<'a, T: Transport> TaskSteps<'a, T> {
     pub(crate) fn new(swarm: &'a Swarm<T>, task: &'a Task) -> Self {
         let issue = task.issue_number.map_or(Opaque::Nothing, Opaque::from);
-        Self { swarm, task, issue }
+        let endpoints = swarm.registry.iter();
+        let endpoints = endpoints.filter_map(|spec| spec.api_endpoint.as_deref());
+        let secrets = secrets_of(
+            &swarm.settings,
+            endpoints.chain(task.api_endpoint.as_deref()),
+        );
+        Self {
+            swarm,
+            task,
+            issue,
+            secrets,
+        }
     }
 
     fn agent(&self, agent: &Opaque) -> Result<&'a AgentSpec, UnknownName> {
@@ -324,7 +336,7 @@ impl<T: Transport> Host for TaskSteps<'_, T> {
     }
 
     fn redact(&self, text: &str) -> String {
-        redact(text, &self.swarm.settings.gitea_token)
+        self.secrets.redact(text)
     }
 }
 
@@ -492,7 +504,7 @@ impl<T: Transport> Steps for TaskSteps<'_, T> {
             transport: self.swarm.transport.clone(),
             authorization: gitea.authorization.clone(),
             timeout,
-            token: self.swarm.settings.gitea_token.clone(),
+            secrets: self.secrets.clone(),
         }))
     }
 
@@ -604,6 +616,7 @@ pub(crate) struct Watch<'a, T: Transport> {
     issue: Opaque,
     limit: Opaque,
     interval: f64,
+    secrets: Secrets,
 }
 
 impl<'a, T: Transport> Watch<'a, T> {
@@ -613,6 +626,7 @@ impl<'a, T: Transport> Watch<'a, T> {
             issue,
             limit: Opaque::Text(limit.to_string()),
             interval,
+            secrets: secrets_of(&swarm.settings, std::iter::empty()),
         }
     }
 }
@@ -654,7 +668,7 @@ impl<T: Transport> Host for Watch<'_, T> {
     }
 
     fn redact(&self, text: &str) -> String {
-        redact(text, &self.swarm.settings.gitea_token)
+        self.secrets.redact(text)
     }
 }
 
@@ -684,7 +698,7 @@ impl<T: Transport> Watched for Watch<'_, T> {
             transport: self.swarm.transport.clone(),
             authorization: format!("token {}", self.swarm.settings.gitea_token),
             timeout: watch::TIMEOUT,
-            token: self.swarm.settings.gitea_token.clone(),
+            secrets: self.secrets.clone(),
         };
         client.send::<Self>(Method::Get, url, None).await
     }

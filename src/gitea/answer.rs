@@ -26,6 +26,23 @@ struct Issue {
     state: Option<String>,
 }
 
+/// What is wrong with an answer, and where; not what stands there, which may be of any size.
+pub(crate) fn unreadable(error: &serde_json::Error) -> String {
+    let said = error.to_string();
+    let said = match (said.find('"'), said.rfind('"')) {
+        (Some(from), Some(to)) if from < to => {
+            let (before, after) = (said.get(..=from), said.get(to..));
+            format!(
+                "{}…{}",
+                before.unwrap_or_default(),
+                after.unwrap_or_default()
+            )
+        }
+        _ => said,
+    };
+    format!("the answer is not the JSON that was expected: {said}")
+}
+
 /// The ids of the labels of that name on one page.
 pub(crate) fn labels_named(
     answer: &Response,
@@ -96,6 +113,16 @@ mod tests {
         assert!(lacks_label(&answer(r#"[{"id":8}]"#), 7));
         assert!(!lacks_label(&answer(r#"[{"id":7}]"#), 7));
         assert!(!lacks_label(&answer("{}"), 7));
+    }
+
+    #[test]
+    fn an_error_does_not_repeat_the_answer() {
+        let body = format!(r#"{{"id":"{}"}}"#, "s".repeat(1_000_000));
+        assert_eq!(
+            unreadable(&id(&answer(&body)).unwrap_err()),
+            "the answer is not the JSON that was expected: invalid type: string \"…\", \
+             expected i64 at line 1 column 1000008"
+        );
     }
 
     #[test]

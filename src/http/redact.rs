@@ -1,5 +1,7 @@
 //! Keeping credentials out of what people read.
 
+use percent_encoding::NON_ALPHANUMERIC;
+
 /// The URL without its user and password: `http://***@host/path`.
 ///
 /// ```
@@ -47,7 +49,108 @@ pub(crate) fn split_userinfo(url: &str) -> Option<(&str, &str, &str)> {
     Some((scheme, rest.get(..at)?, rest.get(at + 1..)?))
 }
 
+/// The token and the passwords that must not be read by people, in every spelling in which a
+/// server or a library may hand them back.
+#[derive(Clone, Default)]
+pub(crate) struct Secrets {
+    /// The longest first: one may contain another.
+    spellings: Vec<String>,
+}
+
+impl Secrets {
+    /// Keeps a token out of texts.
+    pub(crate) fn add(&mut self, secret: &str) {
+        self.add_spelling(secret);
+        // Any other spelling of letters and digits is the same one.
+        if !secret.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            let json = serde_json::Value::from(secret).to_string();
+            self.add_spelling(json.get(1..json.len() - 1).unwrap_or_default());
+            self.add_spelling(&secret.replace('\\', r"\\").replace('\'', r"\'"));
+            let percent = percent_encoding::utf8_percent_encode(secret, NON_ALPHANUMERIC);
+            self.add_spelling(&percent.to_string());
+        }
+    }
+
+    fn add_spelling(&mut self, spelling: &str) {
+        if !spelling.is_empty() && !self.spellings.iter().any(|known| known == spelling) {
+            let shorter = |known: &String| known.len() < spelling.len();
+            let place = self.spellings.iter().position(shorter);
+            let place = place.unwrap_or(self.spellings.len());
+            self.spellings.insert(place, spelling.to_owned());
+        }
+    }
+
+    /// Keeps the password of a URL out of texts, as it stands there, decoded, and as a server sees
+    /// it. A user without a password is one itself.
+    pub(crate) fn add_url(&mut self, url: &str) {
+        use base64::Engine as _;
+        let Some((_, userinfo, _)) = split_userinfo(url) else {
+            return;
+        };
+        let decode = |text| {
+            percent_encoding::percent_decode_str(text)
+                .decode_utf8_lossy()
+                .into_owned()
+        };
+        let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
+        let secret = if password.is_empty() { user } else { password };
+        let pair = format!("{}:{}", decode(user), decode(password));
+        self.add(secret);
+        self.add(&decode(secret));
+        self.add(&base64::engine::general_purpose::STANDARD.encode(pair));
+    }
+
+    /// The text with `***` in place of each secret and of each URL's user and password.
+    pub(crate) fn redact(&self, text: &str) -> String {
+        let mut clean = redact_userinfo(text);
+        for spelling in &self.spellings {
+            if clean.contains(spelling.as_str()) {
+                clean = clean.replace(spelling.as_str(), "***");
+            }
+        }
+        clean
+    }
+}
+
 fn authority_end(text: &str) -> usize {
     text.find(|c: char| matches!(c, '/' | '?' | '#' | '"' | '\'' | '<' | '>') || c.is_whitespace())
         .unwrap_or(text.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_of_a_secret_goes() {
+        let mut secrets = Secrets::default();
+        secrets.add(r#"to'k"e\n$.*"#);
+        secrets.add_url("http://me:p%40ss:w%3Frd@git.example/x");
+        for said in [
+            r#"token to'k"e\n$.*!"#,
+            r#"{"seen":"token to'k\"e\\n$.*"}"#,
+            r#"b'token to\'k"e\\n$.*'"#,
+            "to%27k%22e%5Cn%24%2E%2A",
+            "p%40ss:w%3Frd",
+            "p@ss:w?rd",
+            "Basic bWU6cEBzczp3P3Jk",
+            "http://me:p%40ss:w%3Frd@git.example/x",
+        ] {
+            let clean = secrets.redact(said);
+            assert!(clean.contains("***"), "{clean}");
+            for part in ["k\"e", "e\\n", "p@ss", "p%40", "bWU6", "%27k"] {
+                assert!(!clean.contains(part), "{clean}");
+            }
+        }
+        assert_eq!(secrets.redact("me, git.example"), "me, git.example");
+    }
+
+    #[test]
+    fn a_user_alone_may_be_a_token() {
+        let mut secrets = Secrets::default();
+        secrets.add_url("https://s3cr3t@git.example");
+        secrets.add_url("https://git.example");
+        assert_eq!(secrets.redact("s3cr3t, czNjcjN0Og=="), "***, ***");
+        assert_eq!(Secrets::default().redact("as it is"), "as it is");
+    }
 }

@@ -180,7 +180,7 @@ impl Seams {
             issue: issue.into(),
             ..PyHost::new(slf.py(), slf)
         }
-        .with_token(&headers);
+        .with_token(&text_of(&base), &headers);
         let client = PyClient::given(&host, client.into(), headers.unbind());
         let (base, repo) = (text_of(&base), text_of(&repo));
         let (label, color) = (PyValue::from(label), PyValue::from(color));
@@ -213,7 +213,7 @@ impl Seams {
             issue: issue.into(),
             ..PyHost::new(slf.py(), slf)
         }
-        .with_token(&headers);
+        .with_token(&text_of(&base), &headers);
         let client = PyClient::given(&host, client.into(), headers.unbind());
         let (base, repo, body) = (text_of(&base), text_of(&repo), PyValue::from(body));
         started(host, |host| async move {

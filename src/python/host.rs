@@ -1,6 +1,6 @@
 //! The Python host of the flow: every step goes through the name that stands for it.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use pyo3::exceptions::PyTypeError;
@@ -15,7 +15,7 @@ use crate::dispatch::flow::{Attempted, Draft, Spec, Steps, log_attempt};
 use crate::dispatch::host::{Arg, Cause, Failure, Fallible, Host, Level, Step, Value};
 use crate::dispatch::settings::{ConfigError, api_base, check_repo};
 use crate::gitea;
-use crate::http::redact_userinfo;
+use crate::http::Secrets;
 use crate::task::{DispatchStatus, Interface};
 
 /// One hand-over as Python asked for it. What was not given is None.
@@ -31,6 +31,7 @@ pub(super) struct PyHost {
     pub(super) endpoint: PyValue,
     pub(super) max_retries: u64,
     pub(super) token: OnceLock<String>,
+    pub(super) secrets: Mutex<Secrets>,
 }
 
 /// Gitea, as the settings describe it at this moment.
@@ -55,7 +56,17 @@ impl PyHost {
             endpoint: PyValue::none(py),
             max_retries: 0,
             token: OnceLock::new(),
+            secrets: Mutex::default(),
         }
+    }
+
+    /// Keeps what an exchange needs to get in out of everything that people read.
+    fn hide(&self, token: Option<&str>, url: &str) {
+        let mut secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(token) = token {
+            secrets.add(token);
+        }
+        secrets.add_url(url);
     }
 
     fn call(&self, name: &str, arguments: &[&PyValue]) -> PyResult<PyValue> {
@@ -97,6 +108,7 @@ impl PyHost {
             let token = text_of(&settings.getattr("gitea_token")?);
             let _ = self.token.set(token.clone());
             let url = settings.getattr("gitea_url")?;
+            self.hide(Some(&token), &text_of(&url));
             // A mock's attribute is no text; it goes where the reference would put it.
             let base = if url.is_instance_of::<PyString>() {
                 match api_base(&text_of(&url)) {
@@ -125,16 +137,18 @@ impl PyHost {
         })
     }
 
-    /// The text of an object without secrets; None where there is none in it.
-    fn cleaned<'py>(&self, object: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
-        let said = object.is_instance_of::<PyString>()
-            || object.is_instance_of::<pyo3::exceptions::PyBaseException>();
-        if !said {
-            return None;
+    /// An argument of a log line without secrets. Only texts and exceptions are looked into.
+    fn shown(&self, value: &PyValue) -> PyValue {
+        let said = Python::attach(|py| {
+            let object = value.0.bind(py);
+            object.is_instance_of::<PyString>()
+                || object.is_instance_of::<pyo3::exceptions::PyBaseException>()
+        });
+        if said {
+            self.cleaned(value)
+        } else {
+            value.clone()
         }
-        let text = text_of(object);
-        let clean = self.redact(&text);
-        (clean != text).then(|| PyString::new(object.py(), &clean).into_any())
     }
 
     async fn with_helper(
@@ -154,14 +168,15 @@ impl PyHost {
         self.slot.ask(called).await
     }
 
-    pub(super) fn with_token(self, headers: &Bound<'_, PyAny>) -> Self {
+    pub(super) fn with_token(self, base: &str, headers: &Bound<'_, PyAny>) -> Self {
+        self.hide(None, base);
         // The helpers get their token inside the headers.
         if let Ok(value) = headers.get_item("Authorization") {
             let text = text_of(&value);
             let token = text
                 .split_once(' ')
                 .map_or(text.as_str(), |(_, token)| token);
-            let _ = self.token.set(token.to_owned());
+            self.hide(Some(token), "");
         }
         self
     }
@@ -179,10 +194,7 @@ impl Host for PyHost {
             for arg in args {
                 arguments.push(match arg {
                     Arg::Number(number) => number.into_pyobject(py)?.into_any(),
-                    Arg::Value(value) => {
-                        let value = value.0.bind(py);
-                        self.cleaned(value).unwrap_or_else(|| value.clone())
-                    }
+                    Arg::Value(value) => self.shown(value).0.into_bound(py),
                 });
             }
             let method = match level {
@@ -234,11 +246,8 @@ impl Host for PyHost {
     }
 
     fn redact(&self, text: &str) -> String {
-        let text = redact_userinfo(text);
-        match self.token.get() {
-            Some(token) if !token.is_empty() => text.replace(token.as_str(), "***"),
-            _ => text,
-        }
+        let secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        secrets.redact(text)
     }
 }
 
@@ -424,6 +433,7 @@ impl Steps for PyHost {
         payload: &PyValue,
         timeout: Duration,
     ) -> Fallible<PyReply, Self> {
+        self.hide(None, &url.text());
         let client = PyClient::new(self, timeout, None, None);
         let posted = match client.post_document(self, url, payload).await {
             Ok(reply) => Ok(Ok(reply)),

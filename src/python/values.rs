@@ -130,7 +130,7 @@ fn attribute<'py>(object: &Bound<'py, PyAny>, name: &str) -> Option<Bound<'py, P
 }
 
 fn unreadable(py: Python<'_>, error: &serde_json::Error) -> Cause<PyValue> {
-    let text = format!("the answer is not the JSON that was expected: {error}");
+    let text = answer::unreadable(error);
     Cause {
         shown: PyValue::string(py, &text),
         text,
