@@ -159,6 +159,7 @@ impl Seams {
             max_retries,
             ..PyHost::new(slf.py(), slf)
         };
+        let _inside = super::runtime::Inside::enter()?;
         flow::log_attempt(&host, &result.unbind(), attempt)
     }
 

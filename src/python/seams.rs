@@ -7,6 +7,7 @@ use pyo3::exceptions::{PyKeyError, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString, PyTuple};
 
+use super::runtime::Inside;
 use super::values::PyValue;
 
 /// The module's namespace, and the functions it was born with.
@@ -113,6 +114,7 @@ impl Flow {
     }
 
     fn advance(&self) -> PyResult<Option<Py<PyAny>>> {
+        let _inside = Inside::enter()?;
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(future) = running.as_mut() else {
             return Err(PyRuntimeError::new_err("the flow has ended"));
