@@ -60,6 +60,10 @@ class Endless:
         """How many requests came under a key."""
         return self._seen[key]
 
+    def forget(self) -> None:
+        """Count the requests anew."""
+        self._seen.clear()
+
     def _run(self, ready: threading.Event) -> None:
         asyncio.set_event_loop(self._loop)
         self._loop.run_until_complete(self._serve(ready))
