@@ -1,8 +1,8 @@
 """A server whose first path segment says how long it keeps a request busy.
 
 ``/waiting-7/…`` is never answered, ``/dripping-7/…`` gets its body by the byte, ``/refusing-7/…``
-is asked to come back in half a minute, ``/open-7/…`` is an issue that stays open. What follows the
-hyphen tells the programs apart that talk to it. ``/seen/waiting-7/3`` is answered once three
+is asked to come back in half a minute, ``/open-7/…`` is an issue that stays open, ``/later-7/…`` is
+answered when the test says so. What follows the hyphen tells the programs apart that talk to it. ``/seen/waiting-7/3`` is answered once three
 requests have come that begin with ``/waiting-7/``: so a program knows how far it is.
 """
 
@@ -64,6 +64,10 @@ class Endless:
         """Count the requests anew."""
         self._seen.clear()
 
+    def answer_later(self) -> None:
+        """Answer what waits under ``/later-…``."""
+        self._loop.call_soon_threadsafe(self._later.set)
+
     def _run(self, ready: threading.Event) -> None:
         asyncio.set_event_loop(self._loop)
         self._loop.run_until_complete(self._serve(ready))
@@ -71,6 +75,7 @@ class Endless:
 
     async def _serve(self, ready: threading.Event) -> None:
         self._stop = asyncio.Event()
+        self._later = asyncio.Event()
         self._arrived = asyncio.Condition()
         server = await asyncio.start_server(self._connection, "127.0.0.1", 0, backlog=512)
         self.port = server.sockets[0].getsockname()[1]
@@ -117,6 +122,10 @@ class Endless:
         async with self._arrived:
             self._seen[key] += 1
             self._arrived.notify_all()
+        if phase == "later":
+            await self._later.wait()
+            writer.write(answer("200 OK", b"[]"))
+            return True
         if phase in {"open", "refusing"}:
             return True
         gone = asyncio.ensure_future(reader.read(1))
