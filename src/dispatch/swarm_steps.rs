@@ -93,7 +93,7 @@ impl Reply for Response {
     }
 
     fn labels_named(&self, name: &Opaque) -> Result<LabelPage<Opaque>, Cause<Opaque>> {
-        let page = answer::labels_named(self, &name.text()).map_err(|e| unreadable(&e))?;
+        let page = answer::labels_named(self, &name.text()).map_err(|e| unreadable(self, &e))?;
         Ok(LabelPage {
             ids: page.ids.into_iter().map(Opaque::Number).collect(),
             entries: page.entries,
@@ -104,7 +104,7 @@ impl Reply for Response {
     fn id(&self) -> Result<Option<Opaque>, Cause<Opaque>> {
         answer::id(self)
             .map(|id| id.map(Opaque::Number))
-            .map_err(|e| unreadable(&e))
+            .map_err(|e| unreadable(self, &e))
     }
 
     fn lacks_label(&self, id: &Opaque) -> bool {
@@ -112,12 +112,12 @@ impl Reply for Response {
     }
 
     fn issue_state(&self) -> Result<IssueState, Cause<Opaque>> {
-        answer::issue_state(self).map_err(|e| unreadable(&e))
+        answer::issue_state(self).map_err(|e| unreadable(self, &e))
     }
 }
 
-fn unreadable(error: &serde_json::Error) -> Cause<Opaque> {
-    let text = answer::unreadable(error);
+fn unreadable(reply: &Response, error: &serde_json::Error) -> Cause<Opaque> {
+    let text = answer::unreadable(reply, error);
     Cause {
         shown: Opaque::Text(text.clone()),
         text,

@@ -447,7 +447,13 @@ impl Steps for PyHost {
     fn response(&self, reply: &PyReply) -> Step<PyValue, Self> {
         Python::attach(|py| match reply.document(py) {
             Ok(document) => Ok(Ok(document)),
-            Err(error) if is_ordinary(py, &error) => Ok(Err(cause_of(py, error))),
+            Err(error) if is_ordinary(py, &error) => {
+                let mut cause = cause_of(py, error);
+                if let PyReply::Native(answer) = reply {
+                    cause.text += &gitea::answer::encoding(answer).unwrap_or_default();
+                }
+                Ok(Err(cause))
+            }
             Err(escaped) => Err(escaped),
         })
     }

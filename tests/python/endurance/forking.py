@@ -52,10 +52,7 @@ async def with_work_in_flight(number, fork):
     await reader.readline()
     writer.close()
     children = fork()
-    for child in children:
-        # Not waitpid in a thread: it is the loop that must go on.
-        while os.waitpid(child, os.WNOHANG) == (0, 0):
-            await asyncio.sleep(0.01)
+    await asyncio.to_thread(wait_for, *children)
     result = await d.dispatch_task("Design it", issue_number=ISSUE)
     assert result.success
     for task in tasks:

@@ -33,13 +33,12 @@ if WORK != "asyncio":
     d.logger.disabled = True
     os.environ.update(GITEA_URL=f"{URL}/{KEY}", GITEA_TOKEN="t", GITEA_REPO="o/r")
 
-sleeping = 0
+sleeping = []
 asyncio_sleep = asyncio.sleep
 
 
 async def counted_sleep(*args):
-    global sleeping
-    sleeping += 1
+    sleeping.append(args)
     await asyncio_sleep(*args)
 
 
@@ -66,7 +65,7 @@ async def in_flight():
     if WORK != "asyncio" and PHASE == "connecting":
         await until(lambda: connecting() >= TASKS)
     elif WORK != "asyncio" and PHASE in {"between", "asleep"}:
-        await until(lambda: sleeping >= TASKS)
+        await until(lambda: len(sleeping) >= TASKS)
     else:
         reader, writer = await asyncio.open_connection("127.0.0.1", os.environ["SEEN_PORT"])
         writer.write(f"GET /seen/{KEY}/{TASKS} HTTP/1.1\r\n\r\n".encode())

@@ -1,5 +1,6 @@
 """What a process holds, and waiting until something holds."""
 
+import contextlib
 import gc
 import os
 import time
@@ -33,3 +34,17 @@ def eventually(condition, what: str, seconds: float = 60) -> None:
     while not condition():
         assert time.monotonic() < end, what
         time.sleep(0.01)
+
+
+@contextlib.contextmanager
+def peak_memory():
+    """Gives a function that says how much memory the process had in RAM at most, in bytes."""
+    with open("/proc/self/clear_refs", "w", encoding="ascii") as clear:
+        clear.write("5")
+
+    def peak() -> int:
+        with open("/proc/self/status", encoding="ascii") as status:
+            [line] = [line for line in status if line.startswith("VmHWM")]
+        return int(line.split()[1]) * 1024
+
+    yield peak

@@ -2,7 +2,6 @@
 
 import os
 import random
-from pathlib import Path
 
 SOAK = os.environ.get("SOAK") == "1"
 SEED = int(os.environ.get("SEED") or random.SystemRandom().getrandbits(32))

@@ -9,6 +9,7 @@ from timmy.dispatcher.sandbox import Sandbox
 
 from endurance.process import connections, eventually
 
+
 class CancelledAt:
     """Awaits a coroutine and cancels the task when it suspends for the n-th time, from 0 on."""
 

@@ -57,7 +57,7 @@ def test_parent_and_child_dispatch_and_end(environment, endless, way):
 def test_a_pre_forking_server(environment):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        address = "127.0.0.1:{}".format(free.getsockname()[1])
+        address = f"127.0.0.1:{free.getsockname()[1]}"
     program = [sys.executable, "-m", "gunicorn", "--preload", "--workers", "3"]
     with subprocess.Popen(
         [*program, "--log-level", "error", "--bind", address, "preforked:application"],
