@@ -61,7 +61,7 @@ pub(crate) async fn hand_over<S: Steps>(
             let error = format!(
                 "API agent returned {}: {}",
                 reply.shown_status().text(),
-                steps.excerpt(&reply).text()
+                steps.excerpt(&reply, 200).text()
             );
             let mut attempted = steps.failed(draft, &error)?;
             if reply.status().is_some_and(retry::is_transient) {

@@ -157,7 +157,8 @@ pub(crate) async fn log_escalation<S: Steps>(
     let failure = match gitea {
         Err(wrong) => Some(steps.value(&wrong.to_string())),
         Ok(gitea) => {
-            let body = steps.escalation_comment(agent, error, attempts)?;
+            // A replaced step's error has not been cleaned before.
+            let body = steps.escalation_comment(agent, &steps.cleaned(error), attempts)?;
             match steps.gitea_client(&gitea, ESCALATION_TIMEOUT).await? {
                 Err(cause) => Some(cause.shown),
                 Ok(client) => {

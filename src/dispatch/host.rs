@@ -11,6 +11,9 @@ use super::retry::{self, Transient};
 use super::settings::check_repo;
 use crate::http::SendError;
 
+/// So many characters of an error's answer are looked at.
+const MAX_SCANNED: usize = 16_384;
+
 /// How important a log line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Level {
@@ -142,15 +145,26 @@ pub(crate) trait Host: Send + Sync {
     /// The text without anything secret.
     fn redact(&self, text: &str) -> String;
 
-    /// The beginning of an answer's text: 200 characters, or what is left of them without secrets.
-    fn excerpt(&self, reply: &Self::Reply) -> Self::Value {
-        // Cut after redacting, for half a token is one that is not found.
-        let longer = reply.text(1000).text();
-        let clean = self.redact(&longer);
-        if clean == longer {
-            reply.text(200)
+    /// The value, or its text without anything secret.
+    fn cleaned(&self, value: &Self::Value) -> Self::Value {
+        let text = value.text();
+        let clean = self.redact(&text);
+        if clean == text {
+            value.clone()
         } else {
-            self.value(&clean.chars().take(200).collect::<String>())
+            self.value(&clean)
+        }
+    }
+
+    /// The beginning of an answer's text, at most `limit` characters, without anything secret: it
+    /// is cut last, or half a token would be left at its end.
+    fn excerpt(&self, reply: &Self::Reply, limit: usize) -> Self::Value {
+        let text = reply.text(MAX_SCANNED).text();
+        let clean = self.redact(&text);
+        if clean == text {
+            reply.text(limit)
+        } else {
+            self.value(&clean.chars().take(limit).collect::<String>())
         }
     }
 
@@ -179,7 +193,8 @@ pub(crate) trait Host: Send + Sync {
         let Some(status) = reply.status() else {
             return self.cause("an answer without a status");
         };
-        let said = message_of(&self.redact(&reply.text(2000).text()));
+        let message = self.redact(&message_of(&reply.text(MAX_SCANNED).text()));
+        let said: String = message.chars().take(200).collect();
         let with = |what: &str| {
             if said.is_empty() {
                 format!("{status} {what}")
@@ -222,19 +237,18 @@ pub(crate) trait Host: Send + Sync {
 /// What an administrator is told with the 500 for an issue that is not there.
 const NO_ISSUE: &str = "issue does not exist";
 
-/// Gitea's message in an error's JSON body, else nothing; at most 200 characters.
+/// Gitea's message in an error's JSON body, on one line, else nothing.
 fn message_of(body: &str) -> String {
     let parsed: Option<serde_json::Value> = serde_json::from_str(body).ok();
     let message = parsed
         .as_ref()
         .and_then(|v| v.get("message"))
         .and_then(|m| m.as_str());
-    let one_line = message
+    message
         .unwrap_or_default()
         .split_whitespace()
         .collect::<Vec<_>>()
-        .join(" ");
-    one_line.chars().take(200).collect()
+        .join(" ")
 }
 
 /// The scope that a 403 says is missing: `… required=[write:issue], token scope=…`.

@@ -14,7 +14,7 @@ use super::settings::{ConfigError, Settings, api_base, check_repo};
 use super::swarm::{DispatchResult, Swarm, Task};
 use crate::channel::comment;
 use crate::gitea::{self, answer};
-use crate::http::{Method, Repeat, Request, Response, SendError, Transport, redact_secrets};
+use crate::http::{Method, Repeat, Request, Response, Secrets, SendError, Transport};
 use crate::infer::infer_task_type;
 use crate::route::AgentSpec;
 use crate::task::{AgentName, DispatchStatus, Interface, TaskType, UnknownName};
@@ -93,7 +93,7 @@ impl Reply for Response {
     }
 
     fn labels_named(&self, name: &Opaque) -> Result<LabelPage<Opaque>, Cause<Opaque>> {
-        let page = answer::labels_named(self, &name.text()).map_err(|e| unreadable(&e))?;
+        let page = answer::labels_named(self, &name.text()).map_err(|e| unreadable(self, &e))?;
         Ok(LabelPage {
             ids: page.ids.into_iter().map(Opaque::Number).collect(),
             entries: page.entries,
@@ -104,7 +104,7 @@ impl Reply for Response {
     fn id(&self) -> Result<Option<Opaque>, Cause<Opaque>> {
         answer::id(self)
             .map(|id| id.map(Opaque::Number))
-            .map_err(|e| unreadable(&e))
+            .map_err(|e| unreadable(self, &e))
     }
 
     fn lacks_label(&self, id: &Opaque) -> bool {
@@ -112,12 +112,12 @@ impl Reply for Response {
     }
 
     fn issue_state(&self) -> Result<IssueState, Cause<Opaque>> {
-        answer::issue_state(self).map_err(|e| unreadable(&e))
+        answer::issue_state(self).map_err(|e| unreadable(self, &e))
     }
 }
 
-fn unreadable(error: &serde_json::Error) -> Cause<Opaque> {
-    let text = answer::unreadable(error);
+fn unreadable(reply: &Response, error: &serde_json::Error) -> Cause<Opaque> {
+    let text = answer::unreadable(reply, error);
     Cause {
         shown: Opaque::Text(text.clone()),
         text,
@@ -152,7 +152,7 @@ pub(crate) struct Client<T> {
     transport: Arc<T>,
     authorization: String,
     timeout: Duration,
-    token: String,
+    secrets: Secrets,
 }
 
 fn post_body(body: &Body<'_, Opaque>) -> (Vec<u8>, Repeat) {
@@ -210,17 +210,26 @@ impl<T: Transport> Client<T> {
             repeat,
         };
         let sent = self.transport.send(request).await;
-        sent.map_err(|error| Failure::Failed(send_failure(&error, &self.token)))
+        sent.map_err(|error| Failure::Failed(send_failure(&error, &self.secrets)))
     }
 }
 
-fn send_failure(error: &SendError, token: &str) -> Cause<Opaque> {
-    let text = redact_secrets(&error.to_string(), token);
+fn send_failure(error: &SendError, secrets: &Secrets) -> Cause<Opaque> {
+    let text = secrets.redact(&error.to_string());
     Cause {
         shown: Opaque::Text(text.clone()),
         transient: error.is_transient().then(Default::default),
         text,
     }
+}
+
+/// What the settings, and whatever else names a URL, hold that must not be read.
+fn secrets_of<'a>(settings: &Settings, urls: impl Iterator<Item = &'a str>) -> Secrets {
+    let mut secrets = Secrets::default();
+    secrets.add(&settings.gitea_token);
+    secrets.add_url(&settings.gitea_url);
+    urls.for_each(|url| secrets.add_url(url));
+    secrets
 }
 
 impl<T: Transport, H: Host<Value = Opaque, Reply = Response>> GiteaClient<H> for Client<T> {
@@ -265,12 +274,24 @@ pub(crate) struct TaskSteps<'a, T: Transport> {
     swarm: &'a Swarm<T>,
     task: &'a Task,
     issue: Opaque,
+    secrets: Secrets,
 }
 
 impl<'a, T: Transport> TaskSteps<'a, T> {
     pub(crate) fn new(swarm: &'a Swarm<T>, task: &'a Task) -> Self {
         let issue = task.issue_number.map_or(Opaque::Nothing, Opaque::from);
-        Self { swarm, task, issue }
+        let endpoints = swarm.registry.iter();
+        let endpoints = endpoints.filter_map(|spec| spec.api_endpoint.as_deref());
+        let secrets = secrets_of(
+            &swarm.settings,
+            endpoints.chain(task.api_endpoint.as_deref()),
+        );
+        Self {
+            swarm,
+            task,
+            issue,
+            secrets,
+        }
     }
 
     fn agent(&self, agent: &Opaque) -> Result<&'a AgentSpec, UnknownName> {
@@ -315,7 +336,7 @@ impl<T: Transport> Host for TaskSteps<'_, T> {
     }
 
     fn redact(&self, text: &str) -> String {
-        redact_secrets(text, &self.swarm.settings.gitea_token)
+        self.secrets.redact(text)
     }
 }
 
@@ -483,7 +504,7 @@ impl<T: Transport> Steps for TaskSteps<'_, T> {
             transport: self.swarm.transport.clone(),
             authorization: gitea.authorization.clone(),
             timeout,
-            token: self.swarm.settings.gitea_token.clone(),
+            secrets: self.secrets.clone(),
         }))
     }
 
@@ -595,6 +616,7 @@ pub(crate) struct Watch<'a, T: Transport> {
     issue: Opaque,
     limit: Opaque,
     interval: f64,
+    secrets: Secrets,
 }
 
 impl<'a, T: Transport> Watch<'a, T> {
@@ -604,6 +626,7 @@ impl<'a, T: Transport> Watch<'a, T> {
             issue,
             limit: Opaque::Text(limit.to_string()),
             interval,
+            secrets: secrets_of(&swarm.settings, std::iter::empty()),
         }
     }
 }
@@ -645,7 +668,7 @@ impl<T: Transport> Host for Watch<'_, T> {
     }
 
     fn redact(&self, text: &str) -> String {
-        redact_secrets(text, &self.swarm.settings.gitea_token)
+        self.secrets.redact(text)
     }
 }
 
@@ -675,7 +698,7 @@ impl<T: Transport> Watched for Watch<'_, T> {
             transport: self.swarm.transport.clone(),
             authorization: format!("token {}", self.swarm.settings.gitea_token),
             timeout: watch::TIMEOUT,
-            token: self.swarm.settings.gitea_token.clone(),
+            secrets: self.secrets.clone(),
         };
         client.send::<Self>(Method::Get, url, None).await
     }

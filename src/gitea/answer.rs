@@ -26,13 +26,33 @@ struct Issue {
     state: Option<String>,
 }
 
-/// Why an answer could not be read. serde_json's own text quotes it, secrets included.
-pub(crate) fn unreadable(error: &serde_json::Error) -> String {
-    format!(
-        "the answer is not the JSON that was expected, at line {} column {}",
-        error.line(),
-        error.column()
-    )
+/// What is wrong with an answer, and where; not what stands there, which may be of any size.
+pub(crate) fn unreadable(answer: &Response, error: &serde_json::Error) -> String {
+    let said = error.to_string();
+    let said = match (said.find('"'), said.rfind('"')) {
+        (Some(from), Some(to)) if from < to => {
+            let (before, after) = (said.get(..=from), said.get(to..));
+            format!(
+                "{}…{}",
+                before.unwrap_or_default(),
+                after.unwrap_or_default()
+            )
+        }
+        _ => said,
+    };
+    let encoded = encoding(answer).unwrap_or_default();
+    format!("the answer is not the JSON that was expected: {said}{encoded}")
+}
+
+/// That an answer is compressed, which it was not asked to be, and which is left as it is: a few
+/// bytes may stand for gigabytes.
+pub(crate) fn encoding(answer: &Response) -> Option<String> {
+    let encoding: String = answer
+        .header("content-encoding")?
+        .chars()
+        .take(20)
+        .collect();
+    (encoding != "identity").then(|| format!(" (it is encoded as {encoding:?}, unasked)"))
 }
 
 /// The ids of the labels of that name on one page.
@@ -105,6 +125,16 @@ mod tests {
         assert!(lacks_label(&answer(r#"[{"id":8}]"#), 7));
         assert!(!lacks_label(&answer(r#"[{"id":7}]"#), 7));
         assert!(!lacks_label(&answer("{}"), 7));
+    }
+
+    #[test]
+    fn an_error_does_not_repeat_the_answer() {
+        let body = format!(r#"{{"id":"{}"}}"#, "s".repeat(1_000_000));
+        assert_eq!(
+            unreadable(&answer(""), &id(&answer(&body)).unwrap_err()),
+            "the answer is not the JSON that was expected: invalid type: string \"…\", \
+             expected i64 at line 1 column 1000008"
+        );
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub(crate) async fn post_comment<H: Host, C: GiteaClient<H>>(
         &[
             Arg::Value(issue),
             Arg::Value(&reply.shown_status()),
-            Arg::Value(&host.excerpt(&reply)),
+            Arg::Value(&host.excerpt(&reply, 200)),
         ],
     )?;
     Ok(Err(host.refusal(&reply, &subject)))

@@ -1,5 +1,7 @@
 //! Keeping credentials out of what people read.
 
+use percent_encoding::NON_ALPHANUMERIC;
+
 /// The URL without its user and password: `http://***@host/path`.
 ///
 /// ```
@@ -38,22 +40,6 @@ pub fn redact_userinfo(text: &str) -> String {
     out
 }
 
-/// The text without the token and without users and passwords in URLs.
-///
-/// A token of fewer than four characters guards nothing, and taking it out of every word that
-/// holds it would make the text unreadable.
-pub(crate) fn redact_secrets(text: &str, token: &str) -> String {
-    let mut text = redact_userinfo(text);
-    // Libraries complain of a token with a line break by quoting it, escaped.
-    let escaped = token.escape_default().to_string();
-    for form in [token, escaped.as_str(), token.trim()] {
-        if form.chars().count() >= 4 && text.contains(form) {
-            text = text.replace(form, "***");
-        }
-    }
-    text
-}
-
 /// `(scheme with "://", user and password, the rest)` of a URL that has a user.
 fn split_userinfo(url: &str) -> Option<(&str, &str, &str)> {
     let after = url.find("://")? + 3;
@@ -61,6 +47,76 @@ fn split_userinfo(url: &str) -> Option<(&str, &str, &str)> {
     let end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
     let at = rest.get(..end)?.rfind('@')?;
     Some((scheme, rest.get(..at)?, rest.get(at + 1..)?))
+}
+
+/// What is shorter is a placeholder: Gitea's tokens have 40 characters. Taking it out of every word
+/// that holds it would make the text unreadable.
+const SHORTEST_SECRET: usize = 6;
+
+/// The token and the passwords that must not be read by people, in every spelling in which a
+/// server or a library may hand them back.
+#[derive(Clone, Default)]
+pub(crate) struct Secrets {
+    /// The longest first: one may contain another.
+    spellings: Vec<String>,
+}
+
+impl Secrets {
+    /// Keeps a token out of texts.
+    pub(crate) fn add(&mut self, secret: &str) {
+        self.add_spelling(secret);
+        // Any other spelling of letters and digits is the same one.
+        if !secret.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            let json = serde_json::Value::from(secret).to_string();
+            self.add_spelling(json.get(1..json.len() - 1).unwrap_or_default());
+            self.add_spelling(&secret.replace('\\', r"\\").replace('\'', r"\'"));
+            self.add_spelling(&secret.escape_default().to_string());
+            self.add_spelling(secret.trim());
+            let percent = percent_encoding::utf8_percent_encode(secret, NON_ALPHANUMERIC);
+            self.add_spelling(&percent.to_string());
+        }
+    }
+
+    fn add_spelling(&mut self, spelling: &str) {
+        let guards = spelling.chars().count() >= SHORTEST_SECRET;
+        if guards && !self.spellings.iter().any(|known| known == spelling) {
+            let shorter = |known: &String| known.len() < spelling.len();
+            let place = self.spellings.iter().position(shorter);
+            let place = place.unwrap_or(self.spellings.len());
+            self.spellings.insert(place, spelling.to_owned());
+        }
+    }
+
+    /// Keeps the password of a URL out of texts, as it stands there, decoded, and as a server sees
+    /// it. A user without a password is one itself.
+    pub(crate) fn add_url(&mut self, url: &str) {
+        use base64::Engine as _;
+        let Some((_, userinfo, _)) = split_userinfo(url) else {
+            return;
+        };
+        let decode = |text| {
+            percent_encoding::percent_decode_str(text)
+                .decode_utf8_lossy()
+                .into_owned()
+        };
+        let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
+        let secret = if password.is_empty() { user } else { password };
+        let pair = format!("{}:{}", decode(user), decode(password));
+        self.add(secret);
+        self.add(&decode(secret));
+        self.add(&base64::engine::general_purpose::STANDARD.encode(pair));
+    }
+
+    /// The text with `***` in place of each secret and of each URL's user and password.
+    pub(crate) fn redact(&self, text: &str) -> String {
+        let mut clean = redact_userinfo(text);
+        for spelling in &self.spellings {
+            if clean.contains(spelling.as_str()) {
+                clean = clean.replace(spelling.as_str(), "***");
+            }
+        }
+        clean
+    }
 }
 
 /// Where the host of a URL within a text ends.
@@ -80,18 +136,44 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_found_as_it_is_and_as_it_is_quoted() {
-        assert_eq!(redact_secrets("bad sekrit", "sekrit"), "bad ***");
-        assert_eq!(
-            redact_secrets(r"b'token sekrit\n'", "sekrit\n"),
-            "b'token ***'"
-        );
-        assert_eq!(redact_secrets(r"b'se\nkrit'", "se\nkrit"), "b'***'");
-        assert_eq!(redact_secrets("a test", ""), "a test");
-        assert_eq!(redact_secrets("a test", "t"), "a test");
-        assert_eq!(
-            redact_secrets("at http://me:pw@host", "x"),
-            "at http://***@host"
-        );
+    fn every_spelling_of_a_secret_goes() {
+        let mut secrets = Secrets::default();
+        secrets.add(r#"to'k"e\n$.*"#);
+        secrets.add_url("http://me:p%40ss:w%3Frd@git.example/x");
+        for said in [
+            r#"token to'k"e\n$.*!"#,
+            r#"{"seen":"token to'k\"e\\n$.*"}"#,
+            r#"b'token to\'k"e\\n$.*'"#,
+            "to%27k%22e%5Cn%24%2E%2A",
+            "p%40ss:w%3Frd",
+            "p@ss:w?rd",
+            "Basic bWU6cEBzczp3P3Jk",
+            "http://me:p%40ss:w%3Frd@git.example/x",
+        ] {
+            let clean = secrets.redact(said);
+            assert!(clean.contains("***"), "{clean}");
+            for part in ["k\"e", "e\\n", "p@ss", "p%40", "bWU6", "%27k"] {
+                assert!(!clean.contains(part), "{clean}");
+            }
+        }
+        assert_eq!(secrets.redact("me, git.example"), "me, git.example");
+    }
+
+    #[test]
+    fn a_token_with_a_line_break_and_a_placeholder() {
+        let mut secrets = Secrets::default();
+        secrets.add("sekrit\n");
+        secrets.add("token");
+        assert_eq!(secrets.redact(r"b'token sekrit\n'"), "b'token ***'");
+        assert_eq!(secrets.redact("bad sekrit"), "bad ***");
+    }
+
+    #[test]
+    fn a_user_alone_may_be_a_token() {
+        let mut secrets = Secrets::default();
+        secrets.add_url("https://s3cr3t@git.example");
+        secrets.add_url("https://git.example");
+        assert_eq!(secrets.redact("s3cr3t, czNjcjN0Og=="), "***, ***");
+        assert_eq!(Secrets::default().redact("as it is"), "as it is");
     }
 }

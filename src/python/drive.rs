@@ -15,6 +15,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyIterator;
 use pyo3::types::iterator::PySendResult;
 
+use super::runtime::Inside;
 use super::values::PyValue;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -73,6 +74,7 @@ impl Flow {
         py: Python<'_>,
         step: impl FnOnce(&Bound<'_, PyIterator>) -> PyResult<Moved>,
     ) -> PyResult<Py<PyAny>> {
+        let _inside = Inside::enter()?;
         // No lock is held while Python code runs.
         let awaited = lock(&self.awaited).take();
         let mut moved = match awaited {

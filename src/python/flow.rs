@@ -161,6 +161,7 @@ impl Seams {
             max_retries,
             ..PyHost::new(slf.py(), slf)
         };
+        let _inside = super::runtime::Inside::enter()?;
         flow::log_attempt(&host, &result.unbind(), attempt)
     }
 
@@ -182,7 +183,7 @@ impl Seams {
             issue: issue.into(),
             ..PyHost::new(slf.py(), slf)
         }
-        .with_token(&headers);
+        .with_token(&text_of(&base), &headers);
         let client = PyClient::given(&host, client.into(), headers.unbind());
         let (base, repo) = (text_of(&base), text_of(&repo));
         let (label, color) = (PyValue::from(label), PyValue::from(color));
@@ -215,7 +216,7 @@ impl Seams {
             issue: issue.into(),
             ..PyHost::new(slf.py(), slf)
         }
-        .with_token(&headers);
+        .with_token(&text_of(&base), &headers);
         let client = PyClient::given(&host, client.into(), headers.unbind());
         let (base, repo, body) = (text_of(&base), text_of(&repo), PyValue::from(body));
         started(host, |host| async move {

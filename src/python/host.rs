@@ -1,6 +1,6 @@
 //! The Python host of the flow: every step goes through the name that stands for it.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use pyo3::exceptions::PyTypeError;
@@ -17,7 +17,7 @@ use crate::dispatch::flow::{Attempted, Draft, Spec, Steps, log_attempt};
 use crate::dispatch::host::{Arg, Cause, Failure, Fallible, Host, Level, Step, Value};
 use crate::dispatch::settings::{ConfigError, api_base, check_repo};
 use crate::gitea;
-use crate::http::redact_secrets;
+use crate::http::Secrets;
 use crate::task::{DispatchStatus, Interface};
 
 /// One hand-over as Python asked for it. What was not given is None.
@@ -33,6 +33,7 @@ pub(super) struct PyHost {
     pub(super) endpoint: PyValue,
     pub(super) max_retries: u64,
     pub(super) token: OnceLock<String>,
+    pub(super) secrets: Mutex<Secrets>,
 }
 
 /// Gitea, as the settings describe it at this moment.
@@ -57,7 +58,17 @@ impl PyHost {
             endpoint: PyValue::none(py),
             max_retries: 0,
             token: OnceLock::new(),
+            secrets: Mutex::default(),
         }
+    }
+
+    /// Keeps what an exchange needs to get in out of everything that people read.
+    fn hide(&self, token: Option<&str>, url: &str) {
+        let mut secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(token) = token {
+            secrets.add(token);
+        }
+        secrets.add_url(url);
     }
 
     fn call(&self, name: Name, arguments: &[&PyValue]) -> PyResult<PyValue> {
@@ -99,6 +110,7 @@ impl PyHost {
             let token = text_of(&settings.getattr(intern!(py, "gitea_token"))?);
             let _ = self.token.set(token.clone());
             let url = settings.getattr(intern!(py, "gitea_url"))?;
+            self.hide(Some(&token), &text_of(&url));
             // A mock's attribute is no text; it goes where the reference would put it.
             let base = if url.is_instance_of::<PyString>() {
                 match api_base(&text_of(&url)) {
@@ -127,25 +139,18 @@ impl PyHost {
         })
     }
 
-    /// The text of an object without secrets; None where there is none in it.
-    fn cleaned<'py>(&self, object: &Bound<'py, PyAny>) -> Option<Bound<'py, PyAny>> {
-        let said = object.is_instance_of::<PyString>()
-            || object.is_instance_of::<pyo3::exceptions::PyBaseException>();
-        if !said {
-            return None;
+    /// An argument of a log line without secrets. Only texts and exceptions are looked into.
+    fn shown(&self, value: &PyValue) -> PyValue {
+        let said = Python::attach(|py| {
+            let object = value.0.bind(py);
+            object.is_instance_of::<PyString>()
+                || object.is_instance_of::<pyo3::exceptions::PyBaseException>()
+        });
+        if said {
+            self.cleaned(value)
+        } else {
+            value.clone()
         }
-        // Most of what is logged holds nothing that looks like a secret: seen without a copy.
-        let token = self.token.get().map_or("", String::as_str);
-        let suspicious =
-            |text: &str| text.contains("://") || (!token.is_empty() && text.contains(token));
-        if let Ok(text) = object.cast::<PyString>()
-            && text.to_str().is_ok_and(|text| !suspicious(text))
-        {
-            return None;
-        }
-        let text = text_of(object);
-        let clean = self.redact(&text);
-        (clean != text).then(|| PyString::new(object.py(), &clean).into_any())
     }
 
     async fn with_helper(
@@ -165,14 +170,15 @@ impl PyHost {
         self.slot.ask(called).await
     }
 
-    pub(super) fn with_token(self, headers: &Bound<'_, PyAny>) -> Self {
+    pub(super) fn with_token(self, base: &str, headers: &Bound<'_, PyAny>) -> Self {
+        self.hide(None, base);
         // The helpers get their token inside the headers.
         if let Ok(value) = headers.get_item("Authorization") {
             let text = text_of(&value);
             let token = text
                 .split_once(' ')
                 .map_or(text.as_str(), |(_, token)| token);
-            let _ = self.token.set(token.to_owned());
+            self.hide(Some(token), "");
         }
         self
     }
@@ -190,10 +196,7 @@ impl Host for PyHost {
             for arg in args {
                 arguments.push(match arg {
                     Arg::Number(number) => number.into_pyobject(py)?.into_any(),
-                    Arg::Value(value) => {
-                        let value = value.0.bind(py);
-                        self.cleaned(value).unwrap_or_else(|| value.clone())
-                    }
+                    Arg::Value(value) => self.shown(value).0.into_bound(py),
                 });
             }
             let method = match level {
@@ -245,7 +248,8 @@ impl Host for PyHost {
     }
 
     fn redact(&self, text: &str) -> String {
-        redact_secrets(text, self.token.get().map_or("", String::as_str))
+        let secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        secrets.redact(text)
     }
 }
 
@@ -433,6 +437,7 @@ impl Steps for PyHost {
         payload: &PyValue,
         timeout: Duration,
     ) -> Fallible<PyReply, Self> {
+        self.hide(None, &url.text());
         let client = PyClient::new(self, timeout, None, None);
         let posted = match client.post_document(self, url, payload).await {
             Ok(reply) => Ok(Ok(reply)),
@@ -446,7 +451,13 @@ impl Steps for PyHost {
     fn response(&self, reply: &PyReply) -> Step<PyValue, Self> {
         Python::attach(|py| match reply.document(py) {
             Ok(document) => Ok(Ok(document)),
-            Err(error) if is_ordinary(py, &error) => Ok(Err(cause_of(py, error))),
+            Err(error) if is_ordinary(py, &error) => {
+                let mut cause = cause_of(py, error);
+                if let PyReply::Native(answer) = reply {
+                    cause.text += &gitea::answer::encoding(answer).unwrap_or_default();
+                }
+                Ok(Err(cause))
+            }
             Err(escaped) => Err(escaped),
         })
     }

@@ -10,6 +10,8 @@ use pyo3::exceptions::{PyNotImplementedError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::types::PyWeakrefReference;
 
+use super::runtime::Inside;
+
 /// What is to be done in the thread of the loop.
 pub(super) type Job = Box<dyn FnOnce() + Send>;
 
@@ -75,6 +77,10 @@ struct Listener(Arc<Mailbox>);
 #[pymethods]
 impl Listener {
     fn __call__(&self) {
+        // The interpreter ends, and nobody waits any longer.
+        let Ok(_inside) = Inside::enter() else {
+            return;
+        };
         match &self.0.bell {
             #[cfg(unix)]
             Bell::Socket(bell) => bell.silence(),

@@ -9,11 +9,13 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
+use std::thread::ThreadId;
 use std::time::Duration;
 
 use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::asyncio::CancelledError;
 use pyo3::prelude::*;
 use pyo3_async_runtimes::TaskLocals;
 use pyo3_async_runtimes::generic::{self, ContextExt};
@@ -31,11 +33,77 @@ struct Process {
 /// Taken only with the GIL held and never while it is released, so a fork finds it free.
 static PROCESS: Mutex<Option<Process>> = Mutex::new(None);
 
+/// Who is inside a flow, and whether the interpreter is ending. Locked as [`PROCESS`] is.
+#[derive(Default)]
+struct Flows {
+    process: u32,
+    inside: usize,
+    /// The thread that ends the interpreter, once it does.
+    ended_by: Option<ThreadId>,
+}
+
+static FLOWS: Mutex<Flows> = Mutex::new(Flows {
+    process: 0,
+    inside: 0,
+    ended_by: None,
+});
+static LEFT: Condvar = Condvar::new();
+
+fn flows() -> MutexGuard<'static, Flows> {
+    let mut flows = FLOWS.lock().unwrap_or_else(PoisonError::into_inner);
+    let process = std::process::id();
+    if flows.process != process {
+        *flows = Flows {
+            process,
+            ..Flows::default()
+        };
+    }
+    flows
+}
+
+/// Holds the interpreter's end up while this thread runs Python code from within a flow.
+///
+/// An interpreter that ends kills every other thread that asks for the GIL, and a thread must not
+/// be killed below a Rust frame: that aborts the process.
+pub(super) struct Inside(());
+
+impl Inside {
+    /// # Errors
+    /// `CancelledError`, which nobody reports, in a daemon thread while the interpreter ends.
+    pub(super) fn enter() -> PyResult<Self> {
+        let mut flows = flows();
+        match flows.ended_by {
+            Some(thread) if thread != std::thread::current().id() => {
+                Err(CancelledError::new_err(ENDING))
+            }
+            _ => {
+                flows.inside += 1;
+                Ok(Self(()))
+            }
+        }
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        let mut flows = flows();
+        flows.inside = flows.inside.saturating_sub(1);
+        LEFT.notify_all();
+    }
+}
+
+const ENDING: &str = "the interpreter is shutting down";
+/// The longest that the interpreter's end is held up, by each of two reasons.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 fn with_process<T>(f: impl FnOnce(&Process) -> T) -> PyResult<T> {
     let mut current = PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
     let id = std::process::id();
     if let Some(process) = current.as_ref().filter(|process| process.id == id) {
         return Ok(f(process));
+    }
+    if flows().ended_by.is_some() {
+        return Err(PyRuntimeError::new_err(ENDING));
     }
     // A forked child has the parent's memory but none of its threads: nothing to join or drop.
     std::mem::forget(current.take());
@@ -64,9 +132,14 @@ pub(super) fn transport(_py: Python<'_>) -> PyResult<Native> {
     with_process(|process| process.transport.clone())
 }
 
-/// Ends the runtime; called by `atexit`. Work in flight is dropped.
+/// Ends the runtime for good; called by `atexit`. Work in flight is dropped.
 #[pyfunction]
 pub(super) fn shut_down(py: Python<'_>) {
+    flows().ended_by = Some(std::thread::current().id());
+    py.detach(|| {
+        let others_inside = |flows: &mut Flows| flows.inside > 0;
+        drop(LEFT.wait_timeout_while(flows(), PATIENCE, others_inside));
+    });
     let current = PROCESS
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
@@ -77,7 +150,7 @@ pub(super) fn shut_down(py: Python<'_>) {
         return;
     }
     py.detach(move || {
-        process.tokio.shutdown_timeout(Duration::from_secs(2));
+        process.tokio.shutdown_timeout(PATIENCE);
     });
 }
 

@@ -137,8 +137,8 @@ fn attribute<'py>(
     object.getattr(name).ok()
 }
 
-fn unreadable(py: Python<'_>, error: &serde_json::Error) -> Cause<PyValue> {
-    let text = answer::unreadable(error);
+fn unreadable(py: Python<'_>, reply: &Response, error: &serde_json::Error) -> Cause<PyValue> {
+    let text = answer::unreadable(reply, error);
     Cause {
         shown: PyValue::string(py, &text),
         text,
@@ -200,7 +200,7 @@ impl Reply for PyReply {
         Python::attach(|py| match self {
             Self::Native(response) => {
                 let page = answer::labels_named(response, &name.text())
-                    .map_err(|error| unreadable(py, &error))?;
+                    .map_err(|error| unreadable(py, response, &error))?;
                 Ok(LabelPage {
                     ids: page
                         .ids
@@ -219,7 +219,7 @@ impl Reply for PyReply {
     fn id(&self) -> Result<Option<PyValue>, Cause<PyValue>> {
         Python::attach(|py| match self {
             Self::Native(response) => {
-                let id = answer::id(response).map_err(|error| unreadable(py, &error))?;
+                let id = answer::id(response).map_err(|error| unreadable(py, response, &error))?;
                 Ok(id.map(|id| PyValue(PyInt::new(py, id).into_any().unbind())))
             }
             Self::Object(object) => {
@@ -246,7 +246,7 @@ impl Reply for PyReply {
     fn issue_state(&self) -> Result<IssueState, Cause<PyValue>> {
         Python::attach(|py| match self {
             Self::Native(response) => {
-                answer::issue_state(response).map_err(|error| unreadable(py, &error))
+                answer::issue_state(response).map_err(|error| unreadable(py, response, &error))
             }
             Self::Object(object) => {
                 issue_state(object.0.bind(py)).map_err(|error| cause_of(py, error))

@@ -416,7 +416,8 @@ impl Sandbox {
         })?
     }
 
-    /// Every request since the start or the last clearing, in order of arrival.
+    /// Every request since the start or the last clearing, in order of arrival; of very many, the
+    /// last 50,000.
     #[must_use]
     pub fn requests(&self) -> Vec<RecordedRequest> {
         self.shared.world().log.all()

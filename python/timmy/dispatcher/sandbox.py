@@ -245,7 +245,10 @@ class Sandbox:
         return comments
 
     def requests(self) -> list[Request]:
-        """Every request since the start or the last clearing, in order of arrival."""
+        """Every request since the start or the last clearing, in order of arrival.
+
+        Of very many, the last 50,000.
+        """
         return [
             Request(method, path, tuple(headers), body, status)
             for method, path, headers, body, status in self._server.requests()
