@@ -193,8 +193,7 @@ pub(crate) trait Host: Send + Sync {
         let Some(status) = reply.status() else {
             return self.cause("an answer without a status");
         };
-        let message = self.redact(&message_of(&reply.text(MAX_SCANNED).text()));
-        let said: String = message.chars().take(200).collect();
+        let said = message_of(&reply.text(MAX_SCANNED).text(), |text| self.redact(text));
         let with = |what: &str| {
             if said.is_empty() {
                 format!("{status} {what}")
@@ -237,18 +236,16 @@ pub(crate) trait Host: Send + Sync {
 /// What an administrator is told with the 500 for an issue that is not there.
 const NO_ISSUE: &str = "issue does not exist";
 
-/// Gitea's message in an error's JSON body, on one line, else nothing.
-fn message_of(body: &str) -> String {
+/// Gitea's message in an error's JSON body, on one line, else nothing; at most 200 characters.
+fn message_of(body: &str, redact: impl Fn(&str) -> String) -> String {
     let parsed: Option<serde_json::Value> = serde_json::from_str(body).ok();
     let message = parsed
         .as_ref()
         .and_then(|v| v.get("message"))
         .and_then(|m| m.as_str());
-    message
-        .unwrap_or_default()
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ")
+    let words: Vec<_> = message.unwrap_or_default().split_whitespace().collect();
+    // Cut after redacting: half a token is one that is not found.
+    redact(&words.join(" ")).chars().take(200).collect()
 }
 
 /// The scope that a 403 says is missing: `… required=[write:issue], token scope=…`.
@@ -296,10 +293,10 @@ mod tests {
 
     #[test]
     fn a_message_is_one_line_of_200_characters() {
-        assert_eq!(message_of(r#"{"message":"a\n b"}"#), "a b");
+        assert_eq!(message_of(r#"{"message":"a\n b"}"#, str::to_owned), "a b");
         let long = format!(r#"{{"message":"{}"}}"#, "\u{e9}".repeat(300));
-        assert_eq!(message_of(&long).chars().count(), 200);
-        assert_eq!(message_of("<html>"), "");
-        assert_eq!(message_of(r#"{"message":7}"#), "");
+        assert_eq!(message_of(&long, str::to_owned).chars().count(), 200);
+        assert_eq!(message_of("<html>", str::to_owned), "");
+        assert_eq!(message_of(r#"{"message":7}"#, str::to_owned), "");
     }
 }

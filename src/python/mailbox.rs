@@ -4,9 +4,10 @@
 //! cannot watch sockets (Windows has one) is called from a thread of tokio's instead.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use pyo3::exceptions::{PyNotImplementedError, PyTypeError};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyWeakrefReference;
 
@@ -15,93 +16,114 @@ use super::runtime::Inside;
 /// What is to be done in the thread of the loop.
 pub(super) type Job = Box<dyn FnOnce() + Send>;
 
-/// The results for one event loop.
-pub(super) struct Mailbox {
-    jobs: Mutex<Vec<Job>>,
-    bell: Bell,
-}
-
-enum Bell {
+/// Where the results for one event loop go.
+#[derive(Clone)]
+pub(super) enum Results {
+    /// The loop owns its mailbox: once it is closed, results are dropped.
     #[cfg(unix)]
-    Socket(socket::Bell),
-    Call(Py<PyAny>),
+    Mailbox(Weak<Mailbox>),
+    /// A loop that is called.
+    Call(Arc<Py<PyAny>>),
 }
 
-impl Mailbox {
-    fn with(bell: Bell) -> Arc<Self> {
-        Arc::new(Self {
-            jobs: Mutex::default(),
-            bell,
-        })
-    }
-
+impl Results {
     /// Leaves a job, which the loop does soon. Called from a task of tokio's.
-    pub(super) fn post(self: &Arc<Self>, job: Job) {
-        let was_empty = {
-            let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-            jobs.push(job);
-            jobs.len() == 1
-        };
-        // Whoever finds jobs has rung the bell, or will be found by whoever answers it.
-        if !was_empty {
-            return;
-        }
-        match &self.bell {
+    pub(super) fn post(&self, job: Job) {
+        match self {
             #[cfg(unix)]
-            Bell::Socket(bell) => bell.ring(),
-            Bell::Call(_) => {
-                let mailbox = self.clone();
-                tokio::task::spawn_blocking(move || mailbox.call());
+            Self::Mailbox(mailbox) => {
+                if let Some(mailbox) = mailbox.upgrade() {
+                    mailbox.post(job);
+                }
+            }
+            Self::Call(event_loop) => {
+                let event_loop = event_loop.clone();
+                tokio::task::spawn_blocking(move || call(&event_loop, job));
             }
         }
     }
+}
 
-    fn call(self: Arc<Self>) {
-        Python::attach(|py| {
-            let Bell::Call(event_loop) = &self.bell else {
-                return;
-            };
-            let listener = Bound::new(py, Listener(self.clone()));
-            // The only way this fails is a closed loop, whose tasks are gone.
-            let _ = listener.and_then(|listener| {
-                event_loop.call_method1(py, "call_soon_threadsafe", (listener,))
-            });
+fn call(event_loop: &Py<PyAny>, job: Job) {
+    Python::attach(|py| {
+        let callback = Bound::new(py, Callback(Mutex::new(Some(job))));
+        // The only way this fails is a closed loop, whose tasks are gone.
+        let _ = callback.and_then(|callback| {
+            event_loop.call_method1(py, intern!(py, "call_soon_threadsafe"), (callback,))
         });
+    });
+}
+
+/// A job as something that a loop can call.
+#[pyclass(frozen)]
+struct Callback(Mutex<Option<Job>>);
+
+#[pymethods]
+impl Callback {
+    fn __call__(&self) {
+        let job = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        in_loop(job);
+    }
+}
+
+/// Does jobs in the thread of their loop.
+fn in_loop(jobs: impl IntoIterator<Item = Job>) {
+    // The interpreter ends, and nobody waits any longer.
+    let Ok(_inside) = Inside::enter() else {
+        return;
+    };
+    for job in jobs {
+        job();
+    }
+}
+
+/// The results for one event loop, and the bell.
+#[cfg(unix)]
+pub(super) struct Mailbox {
+    jobs: Mutex<Vec<Job>>,
+    bell: socket::Bell,
+}
+
+#[cfg(unix)]
+impl Mailbox {
+    fn jobs(&self) -> MutexGuard<'_, Vec<Job>> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn post(&self, job: Job) {
+        let was_empty = {
+            let mut jobs = self.jobs();
+            jobs.push(job);
+            jobs.len() == 1
+        };
+        // Where there was one, the bell has rung, and who answers it finds both.
+        if was_empty {
+            self.bell.ring();
+        }
     }
 }
 
 /// What the loop calls when the bell rang.
+#[cfg(unix)]
 #[pyclass(frozen)]
 struct Listener(Arc<Mailbox>);
 
+#[cfg(unix)]
 #[pymethods]
 impl Listener {
     fn __call__(&self) {
-        // The interpreter ends, and nobody waits any longer.
-        let Ok(_inside) = Inside::enter() else {
-            return;
-        };
-        match &self.0.bell {
-            #[cfg(unix)]
-            Bell::Socket(bell) => bell.silence(),
-            Bell::Call(_) => {}
-        }
-        let jobs = {
-            let mut jobs = self.0.jobs.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::take(&mut *jobs)
-        };
-        for job in jobs {
-            job();
-        }
+        self.0.bell.silence();
+        let jobs = std::mem::take(&mut *self.0.jobs());
+        in_loop(jobs);
     }
 }
 
-/// The mailboxes of the loops of a process.
+/// The mailboxes of the loops of a process, by the loop's address.
 #[derive(Clone, Default)]
 pub(super) struct Mailboxes(Arc<Mutex<HashMap<usize, Kept>>>);
 
 struct Kept {
-    mailbox: Arc<Mailbox>,
+    results: Results,
     /// Keeps the callback alive that forgets the loop when it is gone.
     _weak: Py<PyWeakrefReference>,
 }
@@ -122,60 +144,61 @@ impl Forget {
 }
 
 impl Mailboxes {
-    /// Held only between calls into Python, which may run other threads.
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<usize, Kept>> {
+    /// Not held while Python code runs, which may run other threads.
+    fn lock(&self) -> MutexGuard<'_, HashMap<usize, Kept>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The mailbox of the running loop.
-    pub(super) fn of(&self, event_loop: &Bound<'_, PyAny>) -> PyResult<Arc<Mailbox>> {
+    /// Where the results for the running loop go.
+    pub(super) fn of(&self, event_loop: &Bound<'_, PyAny>) -> PyResult<Results> {
         let address = event_loop.as_ptr() as usize;
         if let Some(kept) = self.lock().get(&address) {
-            return Ok(kept.mailbox.clone());
+            return Ok(kept.results.clone());
         }
         let py = event_loop.py();
+        let called = || Results::Call(Arc::new(event_loop.clone().unbind()));
         let forget = Forget {
             mailboxes: self.clone(),
             address,
         };
-        let made = PyWeakrefReference::new_with(event_loop, Bound::new(py, forget)?);
-        let weak = match made {
+        let weak = match PyWeakrefReference::new_with(event_loop, Bound::new(py, forget)?) {
             Ok(weak) => weak.unbind(),
-            Err(error) if error.is_instance_of::<PyTypeError>(py) => {
-                return Ok(Mailbox::with(Bell::Call(event_loop.clone().unbind())));
-            }
+            Err(error) if error.is_instance_of::<PyTypeError>(py) => return Ok(called()),
             Err(error) => return Err(error),
         };
-        let Some(mailbox) = watched(event_loop)? else {
-            return Ok(Mailbox::with(Bell::Call(event_loop.clone().unbind())));
+        let Some(results) = watched(event_loop)? else {
+            return Ok(called());
         };
         let kept = Kept {
-            mailbox: mailbox.clone(),
+            results: results.clone(),
             _weak: weak,
         };
         let replaced = self.lock().insert(address, kept);
         drop(replaced);
-        Ok(mailbox)
+        Ok(results)
     }
 }
 
 /// A mailbox whose bell the loop watches, where it can watch one.
 #[cfg(unix)]
-fn watched(event_loop: &Bound<'_, PyAny>) -> PyResult<Option<Arc<Mailbox>>> {
+fn watched(event_loop: &Bound<'_, PyAny>) -> PyResult<Option<Results>> {
     let py = event_loop.py();
-    let bell = socket::Bell::new()?;
-    let descriptor = bell.descriptor();
-    let mailbox = Mailbox::with(Bell::Socket(bell));
-    let listener = Bound::new(py, Listener(mailbox.clone()))?;
-    match event_loop.call_method1("add_reader", (descriptor, listener)) {
-        Ok(_) => Ok(Some(mailbox)),
+    let mailbox = Arc::new(Mailbox {
+        jobs: Mutex::default(),
+        bell: socket::Bell::new()?,
+    });
+    let results = Results::Mailbox(Arc::downgrade(&mailbox));
+    let descriptor = mailbox.bell.descriptor();
+    let listener = Bound::new(py, Listener(mailbox))?;
+    match event_loop.call_method1(intern!(py, "add_reader"), (descriptor, listener)) {
+        Ok(_) => Ok(Some(results)),
         Err(error) if error.is_instance_of::<PyNotImplementedError>(py) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
 #[cfg(not(unix))]
-fn watched(_event_loop: &Bound<'_, PyAny>) -> PyResult<Option<Arc<Mailbox>>> {
+fn watched(_event_loop: &Bound<'_, PyAny>) -> PyResult<Option<Results>> {
     Ok(None)
 }
 

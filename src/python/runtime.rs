@@ -9,7 +9,7 @@ use std::any::Any;
 use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::thread::ThreadId;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use pyo3::prelude::*;
 use pyo3_async_runtimes::TaskLocals;
 use pyo3_async_runtimes::generic::{self, ContextExt};
 
-use super::mailbox::{Job, Mailbox, Mailboxes};
+use super::mailbox::{Mailboxes, Results};
 use crate::http::Native;
 
 struct Process {
@@ -189,13 +189,13 @@ impl Future for Spawned {
 }
 
 tokio::task_local! {
-    static RESULTS: Arc<Mailbox>;
+    static RESULTS: Results;
 }
 
 thread_local! {
-    /// The mailbox of what is being spawned from Python, whose loop pyo3-async-runtimes does not
-    /// pass on.
-    static SPAWNING_FOR: RefCell<Option<Arc<Mailbox>>> = const { RefCell::new(None) };
+    /// Where the results go of what is being spawned from Python: pyo3-async-runtimes does not pass
+    /// the loop on.
+    static SPAWNING_FOR: RefCell<Option<Results>> = const { RefCell::new(None) };
 }
 
 impl generic::Runtime for OfThisProcess {
@@ -220,7 +220,7 @@ impl generic::Runtime for OfThisProcess {
     where
         F: FnOnce() + Send + 'static,
     {
-        let _ = RESULTS.try_with(|results| results.post(Box::new(job) as Job));
+        let _ = RESULTS.try_with(|results| results.post(Box::new(job)));
         Spawned(None)
     }
 }

@@ -3,8 +3,8 @@
 ``/waiting-7/…`` is never answered, ``/dripping-7/…`` gets its body by the byte, ``/refusing-7/…``
 is asked to come back in half a minute, ``/open-7/…`` is an issue that stays open, ``/later-7/…`` is
 answered when the test says so. What follows the hyphen tells the programs apart.
-``/seen/waiting-7/3`` is answered once three requests have come that begin with ``/waiting-7/``: so a
-program knows how far it is.
+``/seen/waiting-7/3`` is answered once three requests have come that begin with ``/waiting-7/``: so
+a program knows how far it is.
 """
 
 import asyncio
