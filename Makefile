@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 PINNED := --constraint tests/python/requirements.txt
 
 # What the tests need beside Rust, Python and a C compiler, as command:package, such as
-# `node:nodejs psql:postgresql`. For root `make test` installs them; anybody else is told how to.
-TEST_NEEDS :=
+# `node:nodejs psql:postgresql-client`. For root `make test` installs them; anybody else is told how to.
+TEST_NEEDS := git:git
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
