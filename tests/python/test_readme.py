@@ -101,7 +101,7 @@ def commands():
         for line in block.splitlines():
             assert line.startswith("$ "), line
             words = shlex.split(line[2:], comments=True)
-            yield [word for word in words if not re.match(r"[A-Z]+=", word)]
+            yield [word for word in words if not re.match(r"[A-Z_]+=", word)]
 
 
 def test_the_commands_exist():
