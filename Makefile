@@ -5,8 +5,8 @@ BIN := $(VENV)/bin
 PINNED := --constraint tests/python/requirements.txt
 
 # What the tests need beside Rust, Python and a C compiler, as command:package, such as
-# `node:nodejs psql:postgresql`. For root `make test` installs them; anybody else is told how to.
-TEST_NEEDS :=
+# `node:nodejs psql:postgresql-client`. For root `make test` installs them; anybody else is told how to.
+TEST_NEEDS := git:git
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -22,7 +22,7 @@ demo: wheel ## Builds into .venv and shows a dozen tasks being dispatched, nothi
 
 test: check-test rust python ## Sets up and runs every check and every test
 
-test-live: wheel ## Tests against a Gitea of yours: GITEA_URL=… GITEA_TOKEN=… make test-live
+test-live: wheel $(VENV)/tested-with ## Tests against a Gitea of yours: GITEA_URL=… GITEA_TOKEN=… make test-live
 	TIMMY_TEST_LIVE=1 $(BIN)/python -m pytest -q -m live tests/python/wire
 
 check: ## Says what the machine lacks for building

@@ -43,3 +43,8 @@ pub mod watch;
 mod python;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
+
+/// The Rust blocks of the README are run as doc tests.
+#[cfg(all(doctest, feature = "net", feature = "tables"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

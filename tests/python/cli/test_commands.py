@@ -144,31 +144,39 @@ def test_an_interrupted_wait_is_exit_130(command, gitea):
 # --- what is wrong, and what to set ------------------------------------------------------
 
 
-@pytest.mark.parametrize("arguments", [("dispatch", "Design it", "--issue", "1"), ("wait", "1")])
+DISPATCH, WAIT = ["dispatch", "Design it", "--issue", "1"], ["wait", "1"]
+
+
 @pytest.mark.parametrize(
-    ("variables", "named"),
+    ("arguments", "variables", "named"),
     [
-        ({}, ["GITEA_TOKEN", "GITEA_REPO"]),
-        ({"GITEA_TOKEN": SECRET, "GITEA_REPO": "swarm"}, ["GITEA_REPO"]),
-        ({"GITEA_TOKEN": SECRET, "GITEA_REPO": "a/b/c"}, ["GITEA_REPO"]),
+        (DISPATCH, {}, ["GITEA_TOKEN", "GITEA_REPO"]),
+        (WAIT, {"GITEA_TOKEN": SECRET, "GITEA_REPO": "swarm"}, ["GITEA_REPO"]),
+        (DISPATCH, {"GITEA_TOKEN": SECRET, "GITEA_REPO": "a/b/c"}, ["GITEA_REPO"]),
         (
+            WAIT,
             {"GITEA_URL": "git.example", "GITEA_TOKEN": SECRET, "GITEA_REPO": "a/b"},
             ["GITEA_URL"],
         ),
         (
+            DISPATCH,
             {"GITEA_ENABLED": "false", "GITEA_TOKEN": SECRET, "GITEA_REPO": "a/b"},
             ["GITEA_ENABLED"],
         ),
     ],
 )
 def test_what_has_to_be_set(command, arguments, variables, named):
-    ran = command(*arguments, **variables)
-    assert (ran.returncode, ran.stdout) == (2, "")
+    ran = command(*arguments, "--json", **variables)
+    assert ran.returncode == 2
+    assert json.loads(ran.stdout)["set"] == named
     assert [line.split()[0].split("=")[0] for line in ran.stderr.splitlines()[1:]] == named
-    assert SECRET not in ran.stderr
-    as_json = command(*arguments, "--json", **variables)
-    assert as_json.returncode == 2
-    assert json.loads(as_json.stdout)["set"] == named
+    assert SECRET not in ran.stdout + ran.stderr
+
+
+def test_without_json_only_stderr_says_what_has_to_be_set(command):
+    ran = command("wait", "1")
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert "GITEA_TOKEN" in ran.stderr
 
 
 def test_an_api_agent_needs_an_address(command):
@@ -198,7 +206,13 @@ def test_wrong_usage_is_exit_2(command, arguments, said):
     assert (ran.returncode, ran.stdout) == (2, "")
     assert said in ran.stderr
     assert "Traceback" not in ran.stderr
-    assert json.loads(command(*arguments, "--json").stdout)["error"]
+
+
+def test_wrong_usage_as_json(command):
+    ran = command("wait", "seven", "--json")
+    assert ran.returncode == 2
+    assert "seven" in ran.stderr or "integer" in ran.stderr
+    assert json.loads(ran.stdout)["error"]
 
 
 @pytest.mark.parametrize("missing", ["typer", "rich"])

@@ -1,6 +1,7 @@
 """The two commands that serve a Gitea stand-in."""
 
 import json
+import os
 import re
 import signal
 import socket
@@ -8,6 +9,7 @@ import urllib.request
 from collections import Counter
 
 import pytest
+from command_line import COMMAND
 
 STOPS = [signal.SIGTERM, signal.SIGINT]
 
@@ -100,13 +102,20 @@ def test_the_demo_asks_nobody_else(command):
     ]
 
 
+def test_the_demo_says_how_to_go_on(command):
+    scripts = os.path.dirname(COMMAND[0])
+    for path, shown in (("/nowhere", COMMAND[0]), (f"{scripts}:/nowhere", "timmy-dispatch")):
+        last = command("demo", PATH=path).stdout.splitlines()[-1].strip()
+        assert last == f"{shown} dispatch 'Review the login flow' --issue 1"
+
+
 @pytest.mark.parametrize(("columns", "lines"), [(120, 40), (80, 24)])
 def test_the_demo_on_a_terminal(command, columns, lines):
     code, shown = command.on_terminal("demo", columns=columns, lines=lines)
     assert code == 0
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
-    table = plain[plain.rindex("#1 Design") :]
+    table = plain[plain.rindex("#1 Design") :].partition("Your own words")[0]
     for words in ("parallel_implementation", "escalated, 3 attempts", "completed", "kimi-ready"):
         assert words in re.sub(r"\s+", " ", table)
     assert "WRONG" not in plain
-    assert max(len(line) for line in re.split(r"[\r\n]+", plain)) <= columns
+    assert max(len(line) for line in re.split(r"[\r\n]+", table)) <= columns

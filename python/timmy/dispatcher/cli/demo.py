@@ -6,6 +6,9 @@ settings are the tour's own. At the end it looks into the sandbox and checks wha
 
 import asyncio
 import os
+import shlex
+import shutil
+import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
@@ -391,9 +394,21 @@ def print_report(report: Report) -> None:
         mark = ("ok    ", "green") if check.ok else ("WRONG ", "bold red")
         line(console, Text.assemble(mark, check.what))
     line(console)
-    line(console, "Your own words:  timmy-dispatch infer 'Review the login flow'")
+    command = _this_command()
+    line(console, f"Your own words:  {command} infer 'Review the login flow'")
     line(console, "Your own Gitea:  set GITEA_URL, GITEA_TOKEN and GITEA_REPO, then")
-    line(console, "                 timmy-dispatch dispatch 'Review the login flow' --issue 1")
+    line(console, f"                 {command} dispatch 'Review the login flow' --issue 1")
+
+
+def _this_command() -> str:
+    """Return what to type to run this command again: by its path where PATH does not lead to it."""
+    called = sys.argv[0]
+    if os.path.basename(called) == "__main__.py":
+        return f"{shlex.quote(sys.executable)} -m timmy.dispatcher.cli"
+    found = shutil.which("timmy-dispatch")
+    if found is not None and os.path.realpath(found) == os.path.realpath(called):
+        return "timmy-dispatch"
+    return shlex.quote(called)
 
 
 def _cells(row: Row) -> list[str | Text]:
