@@ -1,7 +1,7 @@
 //! Classifying with a signal table: the built-in one, or a team's own.
 
 use super::signals::SIGNALS;
-use super::text::{Lowered, Span};
+use super::text::{Counter, Field, Lowered, Span, Unit};
 use crate::route::select_agent;
 use crate::task::{AgentName, TaskType};
 
@@ -30,6 +30,27 @@ pub struct Explanation {
 }
 
 impl Explanation {
+    /// The same with its spans, which are in bytes, counted otherwise; the texts are those that it
+    /// explains.
+    ///
+    /// ```
+    /// use timmy_dispatcher::infer::{Unit, explain_task_type};
+    /// let explanation = explain_task_type("🦀 plan", "").in_unit("🦀 plan", "", Unit::Utf16);
+    /// assert_eq!(explanation.matches[0].spans[0].start, 3);
+    /// ```
+    #[must_use]
+    pub fn in_unit(mut self, title: &str, description: &str, unit: Unit) -> Self {
+        let mut title = Counter::new(title, unit);
+        let mut description = Counter::new(description, unit);
+        for span in self.matches.iter_mut().flat_map(|found| &mut found.spans) {
+            *span = match span.field {
+                Field::Title => title.span(*span),
+                Field::Description => description.span(*span),
+            };
+        }
+        self
+    }
+
     /// The matches that decided: those of the type itself.
     pub fn deciding(&self) -> impl Iterator<Item = &Match> {
         self.matches
@@ -193,19 +214,4 @@ fn occurrences<'a>(text: &'a str, keyword: &'a str) -> impl Iterator<Item = usiz
         from = at + step;
         Some(at)
     })
-}
-
-/// The type of a text by the built-in table, and every keyword in it.
-///
-/// ```
-/// use timmy_dispatcher::infer::explain_task_type;
-/// let explanation = explain_task_type("Clean", "up the mess");
-/// assert_eq!(explanation.matches[0].keyword, "clean up");
-/// assert_eq!(explanation.matches[0].spans.len(), 2);
-/// ```
-#[must_use]
-pub fn explain_task_type(title: &str, description: &str) -> Explanation {
-    use std::sync::LazyLock;
-    static BUILT_IN: LazyLock<Classifier> = LazyLock::new(Classifier::built_in);
-    BUILT_IN.explain(title, description)
 }

@@ -1,12 +1,18 @@
 //! Text → task type, with the evidence.
 
+mod built_in;
 mod classifier;
+mod fingerprint;
+mod plain;
+mod search;
 mod signals;
 #[cfg(feature = "tables")]
 mod table;
 mod text;
+#[cfg(target_arch = "x86_64")]
+mod vector;
 
-pub use classifier::{Classifier, Explanation, Match, TableError, explain_task_type};
+pub use classifier::{Classifier, Explanation, Match, TableError};
 pub use signals::SIGNALS;
 pub use text::{Field, Span, Unit};
 
@@ -22,23 +28,34 @@ use crate::task::TaskType;
 /// ```
 #[must_use]
 pub fn infer_task_type(title: &str, description: &str) -> TaskType {
-    let text = lowered(title, description);
-    let found = SIGNALS
-        .iter()
-        .find(|(_, keywords)| keywords.iter().any(|keyword| text.contains(keyword)));
-    found.map_or(TaskType::RoutineCoding, |(task_type, _)| *task_type)
+    built_in::infer::<true>(title, description)
 }
 
-/// The text that keywords are looked for in. All of them are ASCII, so only what lowers into ASCII
-/// matters: A to Z, U+0130 (an i and a combining dot) and U+212A (a k).
-fn lowered(title: &str, description: &str) -> String {
-    let mut text = String::with_capacity(title.len() + description.len() + 1);
-    for character in title.chars().chain([' ']).chain(description.chars()) {
-        match character {
-            '\u{130}' => text.push_str("i\u{307}"),
-            '\u{212A}' => text.push('k'),
-            other => text.push(other.to_ascii_lowercase()),
-        }
+/// The type of a text by the built-in table, and every keyword in it.
+///
+/// ```
+/// use timmy_dispatcher::infer::explain_task_type;
+/// let explanation = explain_task_type("Clean", "up the mess");
+/// assert_eq!(explanation.matches[0].keyword, "clean up");
+/// assert_eq!(explanation.matches[0].spans.len(), 2);
+/// ```
+#[must_use]
+pub fn explain_task_type(title: &str, description: &str) -> Explanation {
+    built_in::explain::<true>(title, description)
+}
+
+/// The same without what only some machines have, for tests to hold the two together.
+#[doc(hidden)]
+pub mod portable {
+    use super::{Explanation, TaskType, built_in};
+
+    #[must_use]
+    pub fn infer_task_type(title: &str, description: &str) -> TaskType {
+        built_in::infer::<false>(title, description)
     }
-    text
+
+    #[must_use]
+    pub fn explain_task_type(title: &str, description: &str) -> Explanation {
+        built_in::explain::<false>(title, description)
+    }
 }

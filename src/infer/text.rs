@@ -53,15 +53,46 @@ impl Span {
     /// ```
     #[must_use]
     pub fn in_unit(self, text: &str, unit: Unit) -> Self {
-        let count = |end: usize| match (unit, text.get(..end)) {
-            (Unit::Bytes, _) | (_, None) => end,
-            (Unit::CodePoints, Some(before)) => before.chars().count(),
-            (Unit::Utf16, Some(before)) => before.encode_utf16().count(),
-        };
+        Counter::new(text, unit).span(self)
+    }
+}
+
+/// Counts places in a text, cheaply if each is behind the one before.
+pub(super) struct Counter<'a> {
+    text: &'a str,
+    unit: Unit,
+    /// A place in bytes, and in the unit.
+    at: (usize, usize),
+}
+
+impl<'a> Counter<'a> {
+    pub(super) fn new(text: &'a str, unit: Unit) -> Self {
+        let unit = if text.is_ascii() { Unit::Bytes } else { unit };
         Self {
-            field: self.field,
-            start: count(self.start),
-            end: count(self.end),
+            text,
+            unit,
+            at: (0, 0),
+        }
+    }
+
+    pub(super) fn span(&mut self, span: Span) -> Span {
+        if span.start < self.at.0 {
+            self.at = (0, 0);
+        }
+        let start = self.at.1 + self.length(self.at.0, span.start);
+        self.at = (span.start, start);
+        Span {
+            start,
+            end: start + self.length(span.start, span.end),
+            ..span
+        }
+    }
+
+    fn length(&self, start: usize, end: usize) -> usize {
+        match (self.unit, self.text.get(start..end)) {
+            (Unit::Bytes, _) | (_, None) => end.saturating_sub(start),
+            (Unit::CodePoints, Some(part)) => part.chars().count(),
+            (Unit::Utf16, Some(part)) => part.chars().map(char::len_utf16).sum(),
         }
     }
 }

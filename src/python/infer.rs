@@ -1,67 +1,71 @@
 //! Inference and routing for Python.
 
+use std::borrow::Cow;
+
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
-use crate::infer::{self, Explanation, Field, Unit, infer_task_type as infer};
+use crate::infer::{self, Explanation, Unit};
 use crate::route::{Registry, select_agent};
 use crate::task::TaskType;
 
 /// The text of a string; a lone surrogate becomes U+FFFD, which matches nothing either.
-fn text(value: &Bound<'_, PyAny>) -> PyResult<String> {
-    Ok(super::values::string_of(value.cast::<PyString>()?))
+fn text<'a>(string: &'a Bound<'_, PyString>) -> Cow<'a, str> {
+    match string.to_str() {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => Cow::Owned(super::values::string_of(string)),
+    }
 }
 
-/// The name of the type of a text.
+/// The index in `routes()` of the type of a text.
 #[pyfunction]
-fn infer_task_type(
-    title: &Bound<'_, PyAny>,
-    description: &Bound<'_, PyAny>,
-) -> PyResult<&'static str> {
-    Ok(infer(&text(title)?, &text(description)?).as_str())
+fn infer_task_type(title: &Bound<'_, PyString>, description: &Bound<'_, PyString>) -> usize {
+    infer::infer_task_type(&text(title), &text(description)) as usize
 }
+
+/// The matches of an explanation, of which Python makes objects when they are looked at.
+#[pyclass(frozen)]
+struct Evidence(Vec<infer::Match>);
 
 type SpanParts = (&'static str, usize, usize);
-type Parts = (
-    &'static str,
-    String,
-    Vec<(String, &'static str, Vec<SpanParts>)>,
-);
 
-/// Task type, agent, and (keyword, type, spans in code points) of every match.
-fn parts(explanation: &Explanation, title: &str, description: &str) -> Parts {
-    let matches = explanation.matches.iter().map(|found| {
-        let spans = found.spans.iter().map(|span| {
-            let text = if span.field == Field::Title {
-                title
-            } else {
-                description
-            };
-            let span = span.in_unit(text, Unit::CodePoints);
-            (span.field.as_str(), span.start, span.end)
-        });
-        (
-            found.keyword.clone(),
-            found.task_type.as_str(),
-            spans.collect(),
-        )
-    });
+#[pymethods]
+impl Evidence {
+    /// Keyword, type and spans in code points of every match.
+    fn matches(&self) -> Vec<(&str, usize, Vec<SpanParts>)> {
+        let span = |span: &infer::Span| (span.field.as_str(), span.start, span.end);
+        self.0
+            .iter()
+            .map(|found| {
+                let spans = found.spans.iter().map(span).collect();
+                (&*found.keyword, found.task_type as usize, spans)
+            })
+            .collect()
+    }
+}
+
+/// The type's index in `routes()`, the agent, and the evidence.
+type Parts = (usize, String, Evidence);
+
+fn explained(
+    title: &Bound<'_, PyString>,
+    description: &Bound<'_, PyString>,
+    explain: impl FnOnce(&str, &str) -> Explanation,
+) -> Parts {
+    let (title, description) = (text(title), text(description));
+    let explanation = explain(&title, &description);
+    let explanation = explanation.in_unit(&title, &description, Unit::CodePoints);
     (
-        explanation.task_type.as_str(),
+        explanation.task_type as usize,
         explanation.agent.as_str().to_owned(),
-        matches.collect(),
+        Evidence(explanation.matches),
     )
 }
 
 #[pyfunction]
-fn explain_task_type(title: &Bound<'_, PyAny>, description: &Bound<'_, PyAny>) -> PyResult<Parts> {
-    let (title, description) = (text(title)?, text(description)?);
-    Ok(parts(
-        &infer::explain_task_type(&title, &description),
-        &title,
-        &description,
-    ))
+fn explain_task_type(title: &Bound<'_, PyString>, description: &Bound<'_, PyString>) -> Parts {
+    explained(title, description, infer::explain_task_type)
 }
 
 fn invalid(error: impl std::fmt::Display) -> PyErr {
@@ -98,21 +102,14 @@ impl Classifier {
             .map_err(invalid)
     }
 
-    fn infer(
-        &self,
-        title: &Bound<'_, PyAny>,
-        description: &Bound<'_, PyAny>,
-    ) -> PyResult<&'static str> {
-        Ok(self.0.infer(&text(title)?, &text(description)?).as_str())
+    fn infer(&self, title: &Bound<'_, PyString>, description: &Bound<'_, PyString>) -> usize {
+        self.0.infer(&text(title), &text(description)) as usize
     }
 
-    fn explain(&self, title: &Bound<'_, PyAny>, description: &Bound<'_, PyAny>) -> PyResult<Parts> {
-        let (title, description) = (text(title)?, text(description)?);
-        Ok(parts(
-            &self.0.explain(&title, &description),
-            &title,
-            &description,
-        ))
+    fn explain(&self, title: &Bound<'_, PyString>, description: &Bound<'_, PyString>) -> Parts {
+        explained(title, description, |title, description| {
+            self.0.explain(title, description)
+        })
     }
 }
 
@@ -159,6 +156,7 @@ fn agents() -> Vec<Agent> {
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Classifier>()?;
+    module.add_class::<Evidence>()?;
     module.add_function(wrap_pyfunction!(infer_task_type, module)?)?;
     module.add_function(wrap_pyfunction!(explain_task_type, module)?)?;
     module.add_function(wrap_pyfunction!(routes, module)?)?;

@@ -7,6 +7,7 @@ use proptest::sample::select;
 use proptest::test_runner::RngSeed;
 use timmy_dispatcher::infer::{
     Classifier, Explanation, Field, SIGNALS, Span, Unit, explain_task_type, infer_task_type,
+    portable,
 };
 use timmy_dispatcher::task::TaskType;
 
@@ -183,6 +184,8 @@ proptest! {
         let explanation = explain_task_type(&title, &description);
         prop_assert_eq!(explanation.task_type, expected);
         check_evidence(&table, &explanation, &title, &description)?;
+        prop_assert_eq!(portable::infer_task_type(&title, &description), expected);
+        prop_assert_eq!(&portable::explain_task_type(&title, &description), &explanation);
         let classifier = Classifier::built_in();
         prop_assert_eq!(classifier.infer(&title, &description), expected);
         prop_assert_eq!(classifier.explain(&title, &description), explanation);

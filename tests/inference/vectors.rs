@@ -3,7 +3,9 @@
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Visitor};
-use timmy_dispatcher::infer::{Classifier, Field, Unit, explain_task_type, infer_task_type};
+use timmy_dispatcher::infer::{
+    Classifier, Field, Unit, explain_task_type, infer_task_type, portable,
+};
 
 /// A string that may hold lone surrogates, each read as U+FFFD.
 struct Text(String);
@@ -50,6 +52,8 @@ fn inference_answers_as_the_vectors_say() {
             serde_json::from_str(&line).unwrap();
         let inferred = infer_task_type(&title.0, &description.0);
         assert_eq!(inferred.as_str(), expected, "{line}");
+        let portable = portable::infer_task_type(&title.0, &description.0);
+        assert_eq!(portable, inferred, "{line}");
         assert_eq!(built_in.infer(&title.0, &description.0), inferred, "{line}");
     }
 }
@@ -98,6 +102,8 @@ fn the_evidence_is_what_the_vectors_say() {
             })
             .collect();
         assert_eq!(found, expected, "{line}");
+        let portable = portable::explain_task_type(&title, &description);
+        assert_eq!(portable, explanation, "{line}");
         assert_eq!(
             built_in.explain(&title, &description),
             explanation,

@@ -1,5 +1,10 @@
 """The evidence of an inference, and signal tables of one's own."""
 
+import copy
+import dataclasses
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import timmy.dispatcher as d
 from timmy.dispatcher import Classifier, Span, TaskType
@@ -18,6 +23,54 @@ def test_keywords_overlap_and_places_count_code_points():
         ("swarm", (Span("title", 2, 7),)),
         ("metric", (Span("title", 6, 12),)),
     ]
+
+
+PLAN = d.Explanation(
+    TaskType.PLANNING,
+    d.AgentType.TIMMY,
+    (d.Match("plan", TaskType.PLANNING, (Span("description", 2, 6),)),),
+)
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda explanation: explanation,
+        copy.copy,
+        copy.deepcopy,
+        lambda explanation: pickle.loads(pickle.dumps(explanation)),
+        dataclasses.replace,
+        lambda explanation: d.Explanation(*vars(PLAN).values()),
+    ],
+    ids=["itself", "copy", "deepcopy", "pickle", "replace", "construct"],
+)
+def test_an_explanation_is_a_frozen_dataclass_whose_matches_are_made_when_looked_at(use):
+    explained = use(d.explain_task_type("🦀", "a plan"))
+    assert explained == PLAN
+    assert (repr(explained), hash(explained)) == (repr(PLAN), hash(PLAN))
+    assert dataclasses.asdict(explained) == dataclasses.asdict(PLAN)
+    assert explained.deciding == PLAN.matches
+    assert explained.matches is explained.matches
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        explained.matches = ()
+    with pytest.raises(AttributeError, match="'Explanation' object has no attribute 'match'"):
+        _ = explained.match
+
+
+def test_threads_may_look_at_the_same_explanation():
+    text = "plan " * 200
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(20):
+            explanation = d.explain_task_type(text)
+            seen = list(pool.map(lambda _, of=explanation: of.matches, range(8)))
+            assert {len(matches) for matches in seen} == {200}
+            assert explanation.matches == seen[0]
+
+
+@pytest.mark.parametrize("task_type", TaskType)
+def test_every_type_can_be_the_answer(task_type):
+    assert Classifier([], default=task_type).infer("anything") is task_type
+    assert Classifier([(task_type, ["any"])]).explain("anything").task_type is task_type
 
 
 @pytest.mark.parametrize("text", ["ROADMAP", "m\u0130lestone roadmap", "spi\u212ae", "\ud800plan"])

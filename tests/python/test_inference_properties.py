@@ -128,13 +128,18 @@ def test_any_table_answers_as_lower_would(table, title, description):
 
 @pytest.mark.parametrize("word", ["{}lan", "spi{}e", "wr{}te"])
 def test_every_character_in_the_place_of_a_letter(word):
-    for character in map(chr, range(sys.maxunicode + 1)):
+    lowering = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz\u0130\u212a"
+    for character in lowering:
         text = word.format(character)
-        inferred = dispatcher.infer_task_type(text)
-        if character.lower().isascii() or character == "\u0130":
-            assert inferred == specification.explain(text, "")[0], ascii(character)
-        else:
-            assert inferred is TaskType.ROUTINE_CODING, ascii(character)
+        assert dispatcher.infer_task_type(text) == specification.explain(text, "")[0]
+    others = [c for c in map(chr, range(sys.maxunicode + 1)) if c not in lowering]
+    assert not any(set(c.lower()) & set(lowering) for c in others)
+    for first in range(0, len(others), 500):
+        texts = [word.format(character) for character in others[first : first + 500]]
+        if dispatcher.infer_task_type(" ".join(texts)) is TaskType.ROUTINE_CODING:
+            continue
+        for text in texts:
+            assert dispatcher.infer_task_type(text) is TaskType.ROUTINE_CODING, ascii(text)
 
 
 # A sigma is final after a letter and before none, whatever else stands between.

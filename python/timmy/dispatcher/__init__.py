@@ -23,7 +23,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from os import PathLike
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from . import _core, _http
 from ._http import use_http as use_http
@@ -140,7 +140,8 @@ def infer_task_type(title: str, description: str = "") -> TaskType:
     return _TYPES[_core.infer_task_type(title, description)]
 
 
-_TYPES: dict[str, TaskType] = {member.value: member for member in TaskType}
+# The core names a type by its place in this.
+_TYPES = tuple(TaskType(task_type) for task_type, _ in _core.routes())
 
 
 @dataclass(frozen=True)
@@ -178,22 +179,35 @@ class Explanation:
         """The matches of the type itself."""
         return tuple(match for match in self.matches if match.task_type == self.task_type)
 
+    if not TYPE_CHECKING:
 
-def _explanation(parts: Any) -> Explanation:
-    task_type, agent, matches = parts
-    return Explanation(
-        TaskType(task_type),
-        AgentType(agent),
-        tuple(
-            Match(keyword, TaskType(of), tuple(Span(*span) for span in spans))
-            for keyword, of, spans in matches
-        ),
+        def __getattr__(self, name):
+            """Make the matches when they are looked at: that takes longer than finding them."""
+            if name != "matches" or "_evidence" not in self.__dict__:
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            matches = tuple(
+                Match(keyword, _TYPES[of], tuple(Span(*span) for span in spans))
+                for keyword, of, spans in self._evidence.matches()
+            )
+            self.__dict__["matches"] = matches
+            return matches
+
+        def __getstate__(self):
+            """Return the fields, for pickle and copy."""
+            return {"task_type": self.task_type, "agent": self.agent, "matches": self.matches}
+
+
+def _explanation(task_type: int, agent: str, evidence: _core.Evidence) -> Explanation:
+    explanation = object.__new__(Explanation)
+    explanation.__dict__.update(
+        task_type=_TYPES[task_type], agent=AgentType(agent), _evidence=evidence
     )
+    return explanation
 
 
 def explain_task_type(title: str, description: str = "") -> Explanation:
     """Return the type of a text with every keyword found and its place."""
-    return _explanation(_core.explain_task_type(title, description))
+    return _explanation(*_core.explain_task_type(title, description))
 
 
 class Classifier:
@@ -241,11 +255,11 @@ class Classifier:
 
     def infer(self, title: str, description: str = "") -> TaskType:
         """Return the type of a text."""
-        return TaskType(self._core.infer(title, description))
+        return _TYPES[self._core.infer(title, description)]
 
     def explain(self, title: str, description: str = "") -> Explanation:
         """Return the type of a text with every keyword found and its place."""
-        return _explanation(self._core.explain(title, description))
+        return _explanation(*self._core.explain(title, description))
 
 
 async def _post_gitea_comment(

@@ -1,10 +1,11 @@
 """The extension module: the Rust core behind :mod:`timmy.dispatcher`."""
 
 from collections.abc import Generator
-from typing import Any, TypeAlias, final
+from typing import Any, Literal, TypeAlias, final
 
 __all__ = [
     "Classifier",
+    "Evidence",
     "Flow",
     "SandboxServer",
     "Seams",
@@ -68,7 +69,15 @@ class Seams:
     ) -> Flow: ...
     def poll_issue_completion(self, issue: Any, interval: Any, limit: Any) -> Flow: ...
 
-_Parts: TypeAlias = tuple[str, str, list[tuple[str, str, list[tuple[str, int, int]]]]]
+@final
+class Evidence:
+    """The matches of an explanation."""
+
+    def matches(
+        self,
+    ) -> list[tuple[str, int, list[tuple[Literal["title", "description"], int, int]]]]: ...
+
+_Parts: TypeAlias = tuple[int, str, Evidence]
 
 @final
 class Classifier:
@@ -79,7 +88,7 @@ class Classifier:
     def built_in() -> Classifier: ...
     @staticmethod
     def from_toml(text: str) -> Classifier: ...
-    def infer(self, title: str, description: str) -> str: ...
+    def infer(self, title: str, description: str) -> int: ...
     def explain(self, title: str, description: str) -> _Parts: ...
 
 def explain_task_type(title: str, description: str) -> _Parts: ...
@@ -87,7 +96,7 @@ def agents() -> list[tuple[str, str, list[str], str | None, int, str]]: ...
 def assignment_comment(
     display_name: Any, task_type: Any, description: Any, criteria: Any
 ) -> str: ...
-def infer_task_type(title: str, description: str) -> str: ...
+def infer_task_type(title: str, description: str) -> int: ...
 def request(
     method: str, url: str, authorization: str | None, body: bytes | None, timeout: float
 ) -> Flow: ...
