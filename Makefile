@@ -22,7 +22,7 @@ demo: wheel ## Builds into .venv and shows a dozen tasks being dispatched, nothi
 
 test: check-test rust python ## Sets up and runs every check and every test
 
-test-live: wheel ## Tests against a Gitea of yours: GITEA_URL=… GITEA_TOKEN=… make test-live
+test-live: wheel $(VENV)/tested-with ## Tests against a Gitea of yours: GITEA_URL=… GITEA_TOKEN=… make test-live
 	TIMMY_TEST_LIVE=1 $(BIN)/python -m pytest -q -m live tests/python/wire
 
 check: ## Says what the machine lacks for building

@@ -53,6 +53,7 @@ async def test_asking_twice_does_not_take_twice_as_long(gitea):
     assert len(gitea.seen()) == 2
 
 
+@pytest.mark.parametrize("gitea", ["1.26"], indirect=True)
 async def test_a_dripping_answer_of_a_question_ends(gitea, log):
     """The one test that waits for a real limit: ten seconds."""
     number = gitea.open_issue()
