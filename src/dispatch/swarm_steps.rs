@@ -215,7 +215,7 @@ impl<T: Transport> Client<T> {
 }
 
 fn send_failure(error: &SendError, token: &str) -> Cause<Opaque> {
-    let text = redact_secrets(&error.to_string(), token);
+    let text = redact_secrets(&error.to_string(), token, "");
     Cause {
         shown: Opaque::Text(text.clone()),
         transient: error.is_transient().then(Default::default),
@@ -315,7 +315,8 @@ impl<T: Transport> Host for TaskSteps<'_, T> {
     }
 
     fn redact(&self, text: &str) -> String {
-        redact_secrets(text, &self.swarm.settings.gitea_token)
+        let settings = &self.swarm.settings;
+        redact_secrets(text, &settings.gitea_token, &settings.gitea_url)
     }
 }
 
@@ -645,7 +646,8 @@ impl<T: Transport> Host for Watch<'_, T> {
     }
 
     fn redact(&self, text: &str) -> String {
-        redact_secrets(text, &self.swarm.settings.gitea_token)
+        let settings = &self.swarm.settings;
+        redact_secrets(text, &settings.gitea_token, &settings.gitea_url)
     }
 }
 

@@ -33,6 +33,7 @@ pub(super) struct PyHost {
     pub(super) endpoint: PyValue,
     pub(super) max_retries: u64,
     pub(super) token: OnceLock<String>,
+    pub(super) gitea_url: OnceLock<String>,
 }
 
 /// Gitea, as the settings describe it at this moment.
@@ -57,6 +58,7 @@ impl PyHost {
             endpoint: PyValue::none(py),
             max_retries: 0,
             token: OnceLock::new(),
+            gitea_url: OnceLock::new(),
         }
     }
 
@@ -108,6 +110,7 @@ impl PyHost {
             } else {
                 format!("{}/api/v1", text_of(&url))
             };
+            let _ = self.gitea_url.set(base.clone());
             let repo = settings.getattr(intern!(py, "gitea_repo"))?;
             if repo.is_instance_of::<PyString>()
                 && let Err(wrong) = check_repo(&text_of(&repo))
@@ -245,7 +248,8 @@ impl Host for PyHost {
     }
 
     fn redact(&self, text: &str) -> String {
-        redact_secrets(text, self.token.get().map_or("", String::as_str))
+        let token = self.token.get().map_or("", String::as_str);
+        redact_secrets(text, token, self.gitea_url.get().map_or("", String::as_str))
     }
 }
 
