@@ -295,7 +295,8 @@ async fn difference_08_waiting() {
         let begun = Instant::now();
         assert_eq!(wait(0.2, 0.5).await, DispatchStatus::TimedOut);
         assert!(begun.elapsed() >= Duration::from_millis(500));
-        assert_eq!(wire.gitea.requests().len(), 3);
+        // At 0, 0.2 and 0.4 s, fewer on a slow machine, and never after the last sleep.
+        assert!((1..=3).contains(&wire.gitea.requests().len()));
 
         for status in [401, 403, 404, 410] {
             wire.gitea.clear_faults();
