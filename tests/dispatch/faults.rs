@@ -5,23 +5,34 @@ use timmy_dispatcher::sandbox::Fault;
 
 use crate::Wire;
 
-/// A request of a hand-over: the step that fails with it, and whether it is asked again where the
-/// connection broke. What may have had its effect is not.
-const REQUESTS: [(&str, &str, &str, bool); 5] = [
-    ("GET", "*/swarm/labels", "label", true),
-    ("POST", "*/swarm/labels", "label", false),
-    ("POST", "*/issues/1/labels", "label", true),
-    ("POST", "*/issues/1/comments", "comment", false),
+/// A request of a hand-over: method, path, the step that fails with it, and whether it is asked
+/// again where the connection broke. What may have had its effect is not.
+type Asked = (&'static str, &'static str, &'static str, bool);
+
+const REQUESTS: [Asked; 5] = [
+    ("GET", "REPO/labels", "label", true),
+    ("POST", "REPO/labels", "label", false),
+    ("POST", "REPO/issues/1/labels", "label", true),
+    ("POST", "REPO/issues/1/comments", "comment", false),
     ("POST", "/agent", "agent", false),
 ];
 
+/// Every pair of a request and something else.
+fn each<'a, T>(requests: &'a [Asked], others: &'a [T]) -> impl Iterator<Item = (Asked, &'a T)> {
+    requests
+        .iter()
+        .flat_map(move |request| others.iter().map(move |other| (*request, other)))
+}
+
 /// Hands over with a fault at one request; the reason of the failure and how often it was sent.
 async fn fail(
-    wire: &Wire,
-    (method, path, step, _): (&str, &str, &str, bool),
+    wire: &mut Wire,
+    (method, path, step, _): Asked,
     fault: Fault,
 ) -> (Option<String>, usize) {
-    wire.gitea.fault(fault.on(method, path)).unwrap();
+    wire.renew();
+    let path = path.replace("REPO", &wire.repo);
+    wire.gitea.fault(fault.on(method, &path)).unwrap();
     let task = if step == "agent" {
         Task {
             api_endpoint: Some(format!("{}/agent", wire.gitea.url())),
@@ -40,40 +51,36 @@ async fn fail(
         }
         more => panic!("{more:?}"),
     };
-    let end = path.trim_start_matches('*');
     let requests = wire.gitea.requests();
     let sent = requests
         .iter()
-        .filter(|one| one.method == method && one.path.ends_with(end));
+        .filter(|one| one.method == method && one.path.ends_with(&path));
     (reason, sent.count())
 }
 
 #[tokio::test]
 async fn a_connection_that_breaks() {
-    for request in REQUESTS {
-        let faults = [
-            Fault::drop_connection(),
-            Fault::drop_connection().after_effect(),
-            Fault::reset_connection(),
-            Fault::reset_connection().after_effect(),
-            Fault::truncated(),
-            Fault::truncated_after(0),
-        ];
-        for fault in faults {
-            for wire in Wire::both() {
-                let (reason, sent) = fail(&wire, request, fault.clone()).await;
-                let broken = format!("{} broke off: ", wire.host());
-                assert!(
-                    reason.unwrap().starts_with(&broken),
-                    "{request:?} {fault:?}"
-                );
-                assert_eq!(sent, if request.3 { 2 } else { 1 }, "{request:?} {fault:?}");
-            }
-            for wire in Wire::both() {
-                let (reason, sent) = fail(&wire, request, fault.clone().times(1)).await;
-                assert_eq!(reason.is_none(), request.3, "{request:?} {fault:?}");
-                assert_eq!(sent, if request.3 { 2 } else { 1 }, "{request:?} {fault:?}");
-            }
+    let faults = [
+        Fault::drop_connection(),
+        Fault::drop_connection().after_effect(),
+        Fault::reset_connection(),
+        Fault::reset_connection().after_effect(),
+        Fault::truncated(),
+        Fault::truncated_after(0),
+    ];
+    for mut wire in Wire::both() {
+        let broken = format!("{} broke off: ", wire.host());
+        for (request, fault) in each(&REQUESTS, &faults) {
+            let times = if request.3 { 2 } else { 1 };
+            let (reason, sent) = fail(&mut wire, request, fault.clone()).await;
+            assert!(
+                reason.unwrap().starts_with(&broken),
+                "{request:?} {fault:?}"
+            );
+            assert_eq!(sent, times, "{request:?} {fault:?}");
+            let (reason, sent) = fail(&mut wire, request, fault.clone().times(1)).await;
+            assert_eq!(reason.is_none(), request.3, "{request:?} {fault:?}");
+            assert_eq!(sent, times, "{request:?} {fault:?}");
         }
     }
 }
@@ -92,16 +99,14 @@ async fn an_answer_is_never_asked_for_again() {
         (Fault::redirect(301, "/elsewhere"), "301"),
         (Fault::huge(17 * 1024 * 1024), "the answer of"),
     ];
-    for request in REQUESTS {
-        for (fault, text) in &faults {
-            for wire in Wire::both() {
-                let (reason, sent) = fail(&wire, request, fault.clone()).await;
-                let reason = reason.unwrap();
-                let shown = reason.trim_start_matches("API agent returned ");
-                assert!(shown.starts_with(text), "{request:?}: {reason}");
-                assert!(reason.chars().count() < 300, "{request:?}: {reason}");
-                assert_eq!(sent, 1, "{request:?} {fault:?}");
-            }
+    for mut wire in Wire::both() {
+        for (request, (fault, text)) in each(&REQUESTS, &faults) {
+            let (reason, sent) = fail(&mut wire, request, fault.clone()).await;
+            let reason = reason.unwrap();
+            let shown = reason.trim_start_matches("API agent returned ");
+            assert!(shown.starts_with(text), "{request:?}: {reason}");
+            assert!(reason.chars().count() < 300, "{request:?}: {reason}");
+            assert_eq!(sent, 1, "{request:?} {fault:?}");
         }
     }
 }
@@ -115,12 +120,9 @@ async fn a_success_that_cannot_be_read() {
         b"7",
         &[b'['; 100_000],
     ];
-    for (request, answer) in REQUESTS
-        .into_iter()
-        .flat_map(|request| answers.map(|answer| (request, answer)))
-    {
-        for wire in Wire::both() {
-            let (reason, sent) = fail(&wire, request, Fault::replace(answer.to_vec())).await;
+    for mut wire in Wire::both() {
+        for (request, answer) in each(&REQUESTS, &answers) {
+            let (reason, sent) = fail(&mut wire, request, Fault::replace(answer.to_vec())).await;
             // Adding a label believes its status, and an agent may answer with any bytes.
             let believed = request.1.ends_with("/1/labels") || request.2 == "agent";
             assert_eq!(reason.is_none(), believed, "{request:?}: {reason:?}");

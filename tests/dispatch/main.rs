@@ -37,6 +37,17 @@ impl Wire {
         GiteaVersion::ALL.iter().copied().map(Self::new)
     }
 
+    /// The same with a repo and an issue as they were at first, without faults and requests. Making
+    /// a swarm for each case would read the machine's certificates each time.
+    fn renew(&mut self) {
+        self.gitea.clear_faults();
+        self.gitea.clear_requests();
+        let old = self.repo.split_once('/').unwrap().1;
+        self.repo = self.gitea.create_repo(&format!("{old}x")).unwrap();
+        self.number = self.gitea.create_issue(&self.repo, "x", "").unwrap();
+        self.swarm.settings.gitea_repo.clone_from(&self.repo);
+    }
+
     /// A task for Kimi on the issue, tried once.
     fn task(&self) -> Task {
         Task {
