@@ -6,6 +6,7 @@ use crate::dispatch::flow::{Attempted, Draft, Steps};
 use crate::dispatch::host::{Arg, Failure, Level, Reply, Value};
 use crate::dispatch::retry;
 use crate::dispatch::settings::check_http_url;
+use crate::http::redact_url;
 use crate::task::DispatchStatus;
 
 /// The limit of the request.
@@ -30,7 +31,7 @@ pub(crate) async fn hand_over<S: Steps>(
             &format!("No API endpoint configured for agent {}.", name.text()),
         );
     };
-    let shown_url = steps.value(&crate::http::redact_url(&url.text()));
+    let shown_url = steps.value(&redact_url(&url.text()));
     if let Err(wrong) = check_http_url("the API endpoint", &url.text()) {
         return steps.failed(draft, &wrong.to_string());
     }

@@ -27,6 +27,8 @@ type Key = (u32, String, String, String);
 /// The last creation of one label: when it finished, and the id.
 #[derive(Default)]
 struct Creation {
+    /// When a creation began that came to no answer: the label may be there.
+    unanswered: Option<u64>,
     finished: u64,
     id: i64,
 }
@@ -204,10 +206,21 @@ async fn create<H: Host, C: GiteaClient<H>>(
     if creation.finished > asked {
         return Ok(host.number(creation.id));
     }
-    let created = match client
+    if creation.unanswered.is_some_and(|began| began > asked) {
+        match find(host, client, url, repo, label).await? {
+            Found::Label(id) => return Ok(id),
+            Found::Unreadable(cause) => return Err(Failure::Failed(cause)),
+            Found::Absent => {}
+        }
+    }
+    creation.unanswered = Some(now());
+    let answer = client
         .post(url, Body::NewLabel { name: label, color })
-        .await
-    {
+        .await;
+    if answer.is_ok() {
+        creation.unanswered = None;
+    }
+    let created = match answer {
         Ok(reply) if reply.created() => match reply.id() {
             Ok(Some(id)) => Ok(id),
             Ok(None) => {
@@ -229,6 +242,7 @@ async fn create<H: Host, C: GiteaClient<H>>(
         Ok(id) => {
             if let Some(number) = id.integer() {
                 *creation = Creation {
+                    unanswered: None,
                     finished: now(),
                     id: number,
                 };

@@ -7,6 +7,7 @@ use std::time::Duration;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::redirect::Policy;
 
+use super::redact::basic_credentials;
 use super::{MAX_BODY, Method, Repeat, Request, Response, SendError, Transport};
 
 const USER_AGENT: &str = concat!("timmy-dispatcher/", env!("CARGO_PKG_VERSION"));
@@ -277,23 +278,10 @@ fn build(request: &Request) -> Result<reqwest::Request, SendError> {
 
 /// A user in the URL becomes basic authorization and goes before a token, as in httpx.
 fn take_basic(url: &mut reqwest::Url) -> Option<String> {
-    use base64::Engine as _;
-    let decode = |text: &str| {
-        percent_encoding::percent_decode_str(text)
-            .decode_utf8_lossy()
-            .into_owned()
-    };
-    let pair = format!(
-        "{}:{}",
-        decode(url.username()),
-        decode(url.password().unwrap_or_default())
-    );
+    let credentials = basic_credentials(url.username(), url.password().unwrap_or_default());
     let _ = url.set_username("");
     let _ = url.set_password(None);
-    Some(format!(
-        "Basic {}",
-        base64::engine::general_purpose::STANDARD.encode(pair)
-    ))
+    Some(format!("Basic {credentials}"))
 }
 
 fn host_of(url: &str) -> Result<String, SendError> {

@@ -40,6 +40,19 @@ pub fn redact_userinfo(text: &str) -> String {
     out
 }
 
+/// What basic authorization makes of a URL's user and password.
+pub(super) fn basic_credentials(user: &str, password: &str) -> String {
+    use base64::Engine as _;
+    let pair = format!("{}:{}", percent_decoded(user), percent_decoded(password));
+    base64::engine::general_purpose::STANDARD.encode(pair)
+}
+
+fn percent_decoded(text: &str) -> String {
+    percent_encoding::percent_decode_str(text)
+        .decode_utf8_lossy()
+        .into_owned()
+}
+
 /// `(scheme with "://", user and password, the rest)` of a URL that has a user.
 fn split_userinfo(url: &str) -> Option<(&str, &str, &str)> {
     let after = url.find("://")? + 3;
@@ -90,21 +103,14 @@ impl Secrets {
     /// Keeps the password of a URL out of texts, as it stands there, decoded, and as a server sees
     /// it. A user without a password is one itself.
     pub(crate) fn add_url(&mut self, url: &str) {
-        use base64::Engine as _;
         let Some((_, userinfo, _)) = split_userinfo(url) else {
             return;
         };
-        let decode = |text| {
-            percent_encoding::percent_decode_str(text)
-                .decode_utf8_lossy()
-                .into_owned()
-        };
         let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
         let secret = if password.is_empty() { user } else { password };
-        let pair = format!("{}:{}", decode(user), decode(password));
         self.add(secret);
-        self.add(&decode(secret));
-        self.add(&base64::engine::general_purpose::STANDARD.encode(pair));
+        self.add(&percent_decoded(secret));
+        self.add(&basic_credentials(user, password));
     }
 
     /// The text with `***` in place of each secret and of each URL's user and password.
@@ -175,5 +181,16 @@ mod tests {
         secrets.add_url("https://git.example");
         assert_eq!(secrets.redact("s3cr3t, czNjcjN0Og=="), "***, ***");
         assert_eq!(Secrets::default().redact("as it is"), "as it is");
+    }
+
+    #[test]
+    fn a_password_is_found_as_it_is_written_decoded_and_encoded() {
+        let mut secrets = Secrets::default();
+        secrets.add_url("http://me:pass%20word@host/x");
+        assert_eq!(secrets.redact("Basic bWU6cGFzcyB3b3Jk"), "Basic ***");
+        assert_eq!(secrets.redact("pass%20word, pass word"), "***, ***");
+        assert_eq!(secrets.redact("me at host"), "me at host");
+        secrets.add_url("http://token-4711@h");
+        assert_eq!(secrets.redact("token-4711 as a user"), "*** as a user");
     }
 }

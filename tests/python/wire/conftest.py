@@ -37,6 +37,11 @@ def gitea(request, monkeypatch):
         monkeypatch.setenv("GITEA_REPO", gitea.repo)
         monkeypatch.delenv("GITEA_ENABLED", raising=False)
         monkeypatch.delenv("TIMMY_DISPATCHER_HTTP", raising=False)
+        if not LIVE:
+            # A proxy of the machine's has no business with a sandbox.
+            for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+                monkeypatch.delenv(name, raising=False)
+                monkeypatch.delenv(name.lower(), raising=False)
         yield gitea
 
 

@@ -127,6 +127,16 @@ async def test_a_failed_creation_lets_the_next_one_try(gitea):
     assert len(gitea.labels(LABEL)) == 1
 
 
+async def test_a_creation_without_an_answer_is_looked_for(gitea):
+    numbers = [gitea.open_issue() for _ in range(5)]
+    gitea.sandbox.fault(f"{gitea.repo}/labels", method="GET", delay=0.05, after_effect=True)
+    lost = {"drop": True, "after_effect": True, "times": 1}
+    gitea.sandbox.fault(f"{gitea.repo}/labels", method="POST", **lost)
+    results = await asyncio.gather(*map(hand_over, numbers))
+    assert sorted(str(result.label_applied) for result in results) == ["None"] + [LABEL] * 4
+    assert len(gitea.labels(LABEL)) == 1
+
+
 async def test_a_label_removed_later_is_made_again(gitea):
     first, second = gitea.open_issue(), gitea.open_issue()
     assert (await hand_over(first)).success

@@ -1,5 +1,7 @@
 """9. Errors and log lines never hold the token or a URL's user and password."""
 
+import base64
+
 import pytest
 import timmy.dispatcher as d
 
@@ -38,6 +40,18 @@ async def test_a_server_that_repeats_the_token(gitea, way, slept, everything, fa
     text = everything(result, waited, gitea.comments(number))
     assert "***" in text
     assert clean(text, gitea.token, PASSWORD)
+
+
+async def test_a_server_that_repeats_the_header(gitea, way, everything, agent_url, monkeypatch):
+    pair = base64.b64encode(f"me:{PASSWORD}".encode()).decode()
+    monkeypatch.setenv("GITEA_URL", f"http://me:{PASSWORD}@{gitea.host}")
+    gitea.sandbox.fault(status=400, message=f"me:{PASSWORD}, Basic {pair}, {PASSWORD}")
+    url = agent_url.replace("://", f"://me:{PASSWORD}@")
+    result = await d.dispatch_task("Fix it", issue_number=1, max_retries=0)
+    posted = await d.dispatch_task("Research it", api_endpoint=url, max_retries=0)
+    assert "400 refused: ***, Basic ***, ***" in result.error
+    assert "***, Basic ***, ***" in posted.error
+    assert clean(everything(result, posted), PASSWORD, pair)
 
 
 async def test_an_answer_that_is_not_what_was_expected(gitea, way, slept, everything):

@@ -43,16 +43,15 @@ async def test_no_answer_takes_longer(gitea, fault, method):
 
 
 async def test_asking_twice_does_not_take_twice_as_long(gitea):
-    # The first connection breaks shortly before the limit, and the second hangs.
-    gitea.sandbox.fault(delay=0.25, times=1)
+    # The first connection breaks before the limit; alone, the second would be in time.
+    gitea.sandbox.fault(delay=0.6)
     gitea.sandbox.fault(drop=True, times=1)
-    gitea.sandbox.fault(delay=0.25)
-    async with _http.NativeClient(timeout=0.4) as client:
-        with pytest.raises(ConnectionError, match=r"within 0\.4 s"):
+    async with _http.NativeClient(timeout=1) as client:
+        with pytest.raises(ConnectionError, match="within 1 s"):
             await client.get(f"{gitea.url}/api/v1/repos/{gitea.repo}/labels")
-    assert len(gitea.seen()) == 2
 
 
+@pytest.mark.parametrize("gitea", ["1.26"], indirect=True)
 async def test_a_dripping_answer_of_a_question_ends(gitea, log):
     """The one test that waits for a real limit: ten seconds."""
     number = gitea.open_issue()

@@ -171,7 +171,7 @@ async def test_an_answer_that_is_huge(gitea, step):
 
 
 @pytest.mark.parametrize("fault", [{"delay": 0.05}, {"drip": 0.0005}], ids=["delay", "drip"])
-async def test_a_slow_answer_is_an_answer(gitea, way, step, fault):
+async def test_a_slow_answer_is_an_answer(gitea, step, fault):
     order(gitea, step, **fault)
     result = await hand_over(gitea, step)
     assert (result.success, result.metadata.get("failed_steps")) == (True, None)

@@ -136,15 +136,23 @@ async def test_cancellation_of_who_waits_for_a_label(gitea, way):
     assert len(gitea.labels("claude-ready")) == 1
 
 
-async def test_cancellation_of_who_creates_lets_the_next_one(gitea, way):
+@pytest.mark.parametrize("after_effect", [False, True])
+async def test_cancellation_of_who_creates_lets_the_next_one(gitea, way, after_effect):
     first, second = gitea.open_issue(), gitea.open_issue()
     gitea.sandbox.clear_requests()
-    gitea.sandbox.fault("*/swarm/labels", method="POST", hold=True, times=1)
+    held = {"hold": True, "times": 1, "after_effect": after_effect}
+    gitea.sandbox.fault("*/swarm/labels", method="POST", **held)
     creating = asyncio.create_task(d.dispatch_task("Design it", issue_number=first))
     await asyncio.to_thread(gitea.sandbox.wait_for_requests, 2, 20)
     waiting = asyncio.create_task(d.dispatch_task("Design it", issue_number=second))
-    await cancelled(gitea, creating, 3)
+    await asyncio.to_thread(gitea.sandbox.wait_for_requests, 3, 20)
+    creating.cancel()
     assert (await waiting).label_applied == "claude-ready"
+    assert creating.cancelled()
+    # It looked for the label again, and made one only where there was none.
+    made = [one for one in gitea.sequence() if one == "POST /labels"]
+    assert len(made) == (1 if after_effect else 2)
+    assert len(gitea.labels("claude-ready")) == 1
 
 
 FORK = """
