@@ -108,6 +108,7 @@ impl Secrets {
         };
         let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
         let secret = if password.is_empty() { user } else { password };
+        self.add(userinfo);
         self.add(secret);
         self.add(&percent_decoded(secret));
         self.add(&basic_credentials(user, password));

@@ -115,7 +115,7 @@ def test_make_asks_first():
     """Both targets check before they do anything."""
     for target in ("demo", "test"):
         ran = subprocess.run(
-            ["make", "--dry-run", target],
+            ["make", "--no-print-directory", "--dry-run", target],
             cwd=PROJECT,
             env=os.environ | {"MAKEFLAGS": ""},
             capture_output=True,
