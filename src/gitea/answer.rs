@@ -1,15 +1,19 @@
 //! Reading what a server sent over the native transport. Everything in it is hostile until parsed.
 
 use serde::Deserialize;
+use serde::de::{DeserializeOwned, Error as _};
+use serde_json::Value;
 
 use crate::dispatch::host::{IssueState, LabelPage};
 use crate::http::Response;
 
+/// A label of a list. Only of the one looked for must the id be a number.
 #[derive(Deserialize)]
 struct Label {
     #[serde(default)]
-    name: Option<String>,
-    id: i64,
+    name: Value,
+    #[serde(default)]
+    id: Value,
 }
 
 #[derive(Deserialize)]
@@ -62,9 +66,15 @@ pub(crate) fn labels_named(
 ) -> Result<LabelPage<i64>, serde_json::Error> {
     let labels: Option<Vec<Label>> = serde_json::from_slice(&answer.body)?;
     let labels = labels.unwrap_or_default();
-    let is_it = |label: &&Label| label.name.as_deref() == Some(name);
+    let is_it = |label: &&Label| label.name.as_str() == Some(name);
+    let ids = labels.iter().filter(is_it).map(|label| {
+        label
+            .id
+            .as_i64()
+            .ok_or_else(|| serde_json::Error::custom(format!("label {name} has no id")))
+    });
     Ok(LabelPage {
-        ids: labels.iter().filter(is_it).map(|label| label.id).collect(),
+        ids: ids.collect::<Result<_, _>>()?,
         entries: labels.len() as u64,
         found_last: labels.last().as_ref().is_some_and(is_it),
     })
@@ -72,18 +82,27 @@ pub(crate) fn labels_named(
 
 /// The `id` of a JSON object.
 pub(crate) fn id(answer: &Response) -> Result<Option<i64>, serde_json::Error> {
-    serde_json::from_slice::<WithId>(&answer.body).map(|object| object.id)
+    object::<WithId>(answer).map(|object| object.id)
 }
 
-/// Whether the body is a JSON array of labels without that id.
+/// A JSON object; a record made by serde would take an array for one.
+fn object<T: DeserializeOwned>(answer: &Response) -> Result<T, serde_json::Error> {
+    match answer.body.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        Some(b'[') => Err(serde_json::Error::custom("an array instead of an object")),
+        _ => serde_json::from_slice(&answer.body),
+    }
+}
+
+/// Whether the body is a JSON array, whatever is in it, without that label.
 pub(crate) fn lacks_label(answer: &Response, id: i64) -> bool {
-    let labels: Result<Vec<WithId>, _> = serde_json::from_slice(&answer.body);
-    labels.is_ok_and(|labels| labels.iter().all(|label| label.id != Some(id)))
+    let entries: Result<Vec<Value>, _> = serde_json::from_slice(&answer.body);
+    let is_it = |entry: &Value| entry.get("id").and_then(Value::as_i64) == Some(id);
+    entries.is_ok_and(|entries| !entries.iter().any(is_it))
 }
 
 /// The state of an issue. A number of 0 or a missing state is an internal error of the server.
 pub(crate) fn issue_state(answer: &Response) -> Result<IssueState, serde_json::Error> {
-    let issue: Issue = serde_json::from_slice(&answer.body)?;
+    let issue: Issue = object(answer)?;
     Ok(match issue.state.as_deref() {
         _ if issue.number == Some(0) => IssueState::NoAnswer,
         None | Some("") => IssueState::NoAnswer,
@@ -117,13 +136,17 @@ mod tests {
         ));
         assert!(matches!(state(r#"{"state":"closed"}"#), IssueState::Closed));
         assert!(issue_state(&answer("[")).is_err());
+        assert!(issue_state(&answer(r#"[3,"closed"]"#)).is_err());
+        assert!(id(&answer("[7]")).is_err());
     }
 
     #[test]
     fn only_an_array_can_lack_a_label() {
         assert!(lacks_label(&answer("[]"), 7));
         assert!(lacks_label(&answer(r#"[{"id":8}]"#), 7));
+        assert!(lacks_label(&answer(r#"[7,"7",null,[7],{"id":"7"}]"#), 7));
         assert!(!lacks_label(&answer(r#"[{"id":7}]"#), 7));
+        assert!(!lacks_label(&answer(r#"[null,{"id":"x"},{"id":7}]"#), 7));
         assert!(!lacks_label(&answer("{}"), 7));
     }
 
@@ -135,6 +158,16 @@ mod tests {
             "the answer is not the JSON that was expected: invalid type: string \"…\", \
              expected i64 at line 1 column 1000008"
         );
+    }
+
+    #[test]
+    fn only_the_label_looked_for_must_be_well_formed() {
+        let ids = |body| labels_named(&answer(body), "x").map(|page| page.ids);
+        assert_eq!(
+            ids(r#"[{"name":5,"id":"a"},{},{"name":"x","id":7}]"#).unwrap(),
+            [7]
+        );
+        assert!(ids(r#"[{"name":"x"}]"#).is_err());
     }
 
     #[test]
