@@ -49,10 +49,13 @@ _ON_THE_WAY = (
     ("httpcore", "AsyncHTTPConnection", "__init__ handle_async_request _connect"),
     ("httpcore", "AsyncHTTP11Connection", "__init__ handle_async_request"),
 )
-#: Names under which the makers' own modules hold these classes.
-_ALIASES = (
-    ("httpx._client", "AsyncHTTPTransport", "httpx._transports.default"),
-    ("httpx._transports.default", "AsyncResponseStream", "httpx._transports.default"),
+#: Where the makers' own modules look these classes up: holder, package, class.
+_LOOKED_UP = (
+    ("httpx._client", "httpx", "AsyncHTTPTransport"),
+    ("httpx._client", "httpx", "Request"),
+    ("httpx._transports.default", "httpx", "Response"),
+    ("httpcore._async.connection_pool", "httpcore", "AsyncHTTPConnection"),
+    ("httpcore._async.connection", "httpcore", "AsyncHTTP11Connection"),
 )
 
 
@@ -123,6 +126,11 @@ def _replaced() -> str | None:
         found = _foreign(module, package, class_name, names)
         if found is not None:
             return found
+    for holder, package, class_name in _LOOKED_UP:
+        module = sys.modules.get(holder)
+        held = getattr(module, class_name, None)
+        if held is not None and held is not getattr(sys.modules.get(package), class_name, held):
+            return f"{holder}.{class_name}"
     return None
 
 
