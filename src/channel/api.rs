@@ -25,64 +25,72 @@ pub(crate) async fn hand_over<S: Steps>(
     };
     let draft = Draft::new(task_type.clone(), agent.clone());
     let name = steps.name_of(agent)?;
-    let Some(url) = steps.endpoint().or(spec.api_endpoint) else {
+    let url = match steps.endpoint() {
+        Some(given) => Some(given),
+        None => steps.api_endpoint(&spec)?,
+    };
+    let Some(url) = url else {
         return steps.failed(
             draft,
             &format!("No API endpoint configured for agent {}.", name.text()),
         );
     };
-    let shown_url = steps.value(&redact_url(&url.text()));
-    if let Err(wrong) = check_http_url("the API endpoint", &url.text()) {
+    let clean = redact_url(&url.text());
+    let shown_url = if clean == url.text() {
+        url.clone()
+    } else {
+        steps.value(&clean)
+    };
+    // What is no text goes where it is put.
+    if url.is_text()
+        && let Err(wrong) = check_http_url("the API endpoint", &url.text())
+    {
         return steps.failed(draft, &wrong.to_string());
     }
     let payload = steps.payload(&name, &task_type)?;
-    let failure = match steps.post_to_agent(&url, &payload, TIMEOUT).await {
-        Ok(reply) if matches!(reply.status(), Some(200..=202)) => {
+    let read = |reply: &S::Reply| {
+        if matches!(reply.status(), Some(200..=202)) {
             steps.log(
                 Level::Info,
                 "Dispatched %r to API agent %s at %s",
                 &[
                     Arg::Value(&steps.short_title()?),
                     Arg::Value(&name),
-                    Arg::Value(&shown_url),
+                    Arg::Said(&shown_url),
                 ],
             )?;
-            match steps.response(&reply)? {
-                Ok(response) => {
-                    return steps.outcome(Draft {
-                        status: DispatchStatus::Assigned,
-                        response: Some(response),
-                        ..draft
-                    });
-                }
-                Err(cause) => Failure::Failed(cause),
-            }
+            return Ok(steps.outcome(Draft {
+                status: DispatchStatus::Assigned,
+                response: Some(steps.response(reply)?),
+                ..Draft::new(task_type.clone(), agent.clone())
+            })?);
         }
-        Ok(reply) => {
-            let error = format!(
-                "API agent returned {}: {}",
-                reply.shown_status().text(),
-                steps.excerpt(&reply, 200).text()
-            );
-            let mut attempted = steps.failed(draft, &error)?;
-            if reply.status().is_some_and(retry::is_transient) {
-                let retry_after = reply
+        let text = steps.excerpt(reply, 200)?;
+        let error = format!(
+            "API agent returned {}: {}",
+            reply.shown_status().text(),
+            text.text()
+        );
+        let failed = steps.failed(Draft::new(task_type.clone(), agent.clone()), &error)?;
+        let transient = reply.status().filter(|status| retry::is_transient(*status));
+        Ok(Attempted {
+            transient: transient.map(|_| retry::Transient {
+                retry_after: reply
                     .header("retry-after")
                     .as_deref()
-                    .and_then(retry::parse_retry_after);
-                attempted.transient = Some(retry::Transient { retry_after });
-            }
-            return Ok(attempted);
-        }
-        Err(failure) => failure,
+                    .and_then(retry::parse_retry_after),
+            }),
+            ..failed
+        })
     };
-    match failure {
-        Failure::Escaped(escaped) => Err(escaped),
-        Failure::Failed(cause) => {
+    match steps.post_to_agent(&url, &payload, TIMEOUT, read).await {
+        Ok(attempted) => Ok(attempted),
+        Err(Failure::Escaped(escaped)) => Err(escaped),
+        Err(Failure::Failed(cause)) => {
             steps.log(
                 Level::Warning,
                 "API dispatch to %s failed: %s",
-                &[Arg::Value(&shown_url), Arg::Value(&cause.shown)],
+                &[Arg::Said(&shown_url), Arg::Said(&cause.shown)],
             )?;
             let attempted = steps.failed(draft, &cause.text)?;
             Ok(Attempted {

@@ -16,7 +16,7 @@ pub fn assignment<T>(
     display_name: T,
     task_type: T,
     description: T,
-    criteria: impl IntoIterator<Item = T>,
+    criteria: Option<impl IntoIterator<Item = T>>,
 ) -> Vec<Piece<T>> {
     let mut pieces = vec![
         Words("## Assigned to "),
@@ -27,13 +27,15 @@ pub fn assignment<T>(
         Given(description),
         Words("\n\n**Acceptance criteria:**\n"),
     ];
-    let before = pieces.len();
-    for criterion in criteria {
-        let bullet = if pieces.len() == before { "- " } else { "\n- " };
-        pieces.extend([Words(bullet), Given(criterion)]);
-    }
-    if pieces.len() == before {
-        pieces.push(Words("_None specified_"));
+    match criteria {
+        Some(criteria) => {
+            let mut bullet = "- ";
+            for criterion in criteria {
+                pieces.extend([Words(bullet), Given(criterion)]);
+                bullet = "\n- ";
+            }
+        }
+        None => pieces.push(Words("_None specified_")),
     }
     pieces.push(Words("\n\n---\n*Dispatched by Timmy agent dispatcher.*"));
     pieces
@@ -56,7 +58,7 @@ pub fn escalation<T>(display_name: T, attempts: T, error: T) -> Vec<Piece<T>> {
 ///
 /// ```
 /// use timmy_dispatcher::channel::comment::{assignment, join};
-/// let body = join(assignment("Timmy", "triage", "Sort the bugs", []));
+/// let body = join(assignment("Timmy", "triage", "Sort the bugs", None::<[&str; 0]>));
 /// assert!(body.starts_with("## Assigned to Timmy\n\n**Task type:** `triage`"));
 /// assert!(body.contains("_None specified_"));
 /// ```

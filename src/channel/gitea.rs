@@ -36,16 +36,14 @@ pub(crate) async fn hand_over<S: Steps>(
         Ok(client) => client,
         Err(cause) => return steps.failed(draft, &cause.text),
     };
-    let done = exchange(
-        steps,
-        agent,
-        &task_type,
-        &spec.display_name,
-        &gitea,
-        &client,
-    )
-    .await;
-    let done = steps.close(client, done).await?;
+    let mut done = Exchange {
+        label: None,
+        comment_id: None,
+        causes: Vec::new(),
+    };
+    let to = (&gitea, &client);
+    let ended = exchange(steps, agent, &task_type, &spec, to, &mut done).await;
+    steps.close(client, ended).await?;
 
     if done.label.is_none() && done.comment_id.is_none() {
         let mut error = BOTH_FAILED.to_owned();
@@ -74,7 +72,7 @@ pub(crate) async fn hand_over<S: Steps>(
         "Dispatched issue #%s to %s (label=%r, comment=%s)",
         &[
             Arg::Value(steps.issue()),
-            Arg::Value(&spec.display_name),
+            Arg::Value(&steps.display_name(&spec)?),
             Arg::Value(done.label.as_ref().unwrap_or(&nothing)),
             Arg::Value(done.comment_id.as_ref().unwrap_or(&nothing)),
         ],
@@ -103,16 +101,13 @@ async fn exchange<S: Steps>(
     steps: &S,
     agent: &S::Value,
     task_type: &S::Value,
-    display_name: &S::Value,
-    gitea: &S::Gitea,
-    client: &S::Client,
-) -> Result<Exchange<S::Value>, S::Escape> {
-    let mut done = Exchange {
-        label: None,
-        comment_id: None,
-        causes: Vec::new(),
-    };
-    if let Some(label) = steps.label(agent)? {
+    spec: &S::Value,
+    (gitea, client): (&S::Gitea, &S::Client),
+    done: &mut Exchange<S::Value>,
+) -> Result<(), S::Escape> {
+    let label = steps.label(agent)?;
+    let display_name = steps.display_name(spec)?;
+    if let Some(label) = label {
         match steps.apply_label(client, gitea, &label).await? {
             Ok(()) => {
                 steps.log(
@@ -121,7 +116,7 @@ async fn exchange<S: Steps>(
                     &[
                         Arg::Value(&label),
                         Arg::Value(steps.issue()),
-                        Arg::Value(display_name),
+                        Arg::Value(&display_name),
                     ],
                 )?;
                 done.label = Some(label);
@@ -136,12 +131,12 @@ async fn exchange<S: Steps>(
             }
         }
     }
-    let body = steps.assignment_comment(display_name, task_type)?;
+    let body = steps.assignment_comment(&display_name, task_type)?;
     match steps.post_comment(client, gitea, &body).await? {
         Ok(id) => done.comment_id = Some(id),
         Err(cause) => done.causes.push(("comment", cause)),
     }
-    Ok(done)
+    Ok(())
 }
 
 /// Tells the issue that no agent could take it. Nothing that fails here fails the dispatch.
@@ -164,7 +159,7 @@ pub(crate) async fn log_escalation<S: Steps>(
                 Ok(client) => {
                     let posted = steps.post_comment(&client, &gitea, &body).await;
                     // What went wrong with the comment has been logged where it happened.
-                    let _ = steps.close(client, posted).await?;
+                    steps.close(client, posted.map(drop)).await?;
                     None
                 }
             }
@@ -174,7 +169,7 @@ pub(crate) async fn log_escalation<S: Steps>(
         Some(shown) => steps.log(
             Level::Warning,
             "Failed to post escalation comment: %s",
-            &[Arg::Value(&shown)],
+            &[Arg::Said(&shown)],
         ),
         None => Ok(()),
     }

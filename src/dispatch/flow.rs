@@ -12,12 +12,6 @@ use super::settings::ConfigError;
 use crate::channel::{api, gitea, local};
 use crate::task::{DispatchStatus, Interface};
 
-/// What is known of an agent.
-pub(crate) struct Spec<V> {
-    pub(crate) display_name: V,
-    pub(crate) api_endpoint: Option<V>,
-}
-
 /// A result to be.
 pub(crate) struct Draft<V> {
     pub(crate) task_type: V,
@@ -78,7 +72,10 @@ pub(crate) trait Steps: Host {
     fn infer(&self) -> Result<Self::Value, Self::Escape>;
     fn select_agent(&self, task_type: &Self::Value) -> Result<Self::Value, Self::Escape>;
     fn interface(&self, agent: &Self::Value) -> Result<Interface, Self::Escape>;
-    fn spec(&self, agent: &Self::Value) -> Result<Spec<Self::Value>, Self::Escape>;
+    /// What is registered of an agent; an attribute of it is read when it is needed.
+    fn spec(&self, agent: &Self::Value) -> Result<Self::Value, Self::Escape>;
+    fn display_name(&self, spec: &Self::Value) -> Result<Self::Value, Self::Escape>;
+    fn api_endpoint(&self, spec: &Self::Value) -> Result<Option<Self::Value>, Self::Escape>;
     fn label(&self, agent: &Self::Value) -> Result<Option<Self::Value>, Self::Escape>;
     fn timmy(&self) -> Result<Self::Value, Self::Escape>;
     /// The name of an agent or a task type as text.
@@ -111,24 +108,26 @@ pub(crate) trait Steps: Host {
     ) -> impl Future<Output = Step<Self::Client, Self>> + Send
     where
         Self: Sized;
-    /// Ends a client's life, whatever `result` it came to.
-    fn close<T: Send>(
+    /// Ends a client's life, whatever `result` it came to. The client may keep what escaped.
+    fn close(
         &self,
         client: Self::Client,
-        result: Result<T, Self::Escape>,
-    ) -> impl Future<Output = Result<T, Self::Escape>> + Send
+        result: Result<(), Self::Escape>,
+    ) -> impl Future<Output = Result<(), Self::Escape>> + Send
     where
         Self: Sized;
-    fn post_to_agent(
+    /// Posts to an agent and reads its answer before the client's life ends.
+    fn post_to_agent<T: Send>(
         &self,
         url: &Self::Value,
         payload: &Self::Value,
         timeout: Duration,
-    ) -> impl Future<Output = Fallible<Self::Reply, Self>> + Send
+        read: impl FnOnce(&Self::Reply) -> Fallible<T, Self> + Send,
+    ) -> impl Future<Output = Fallible<T, Self>> + Send
     where
         Self: Sized;
     /// The body of an API agent's answer.
-    fn response(&self, reply: &Self::Reply) -> Step<Self::Value, Self>
+    fn response(&self, reply: &Self::Reply) -> Fallible<Self::Value, Self>
     where
         Self: Sized;
     fn apply_label(
@@ -275,7 +274,7 @@ pub(crate) async fn dispatch<S: Steps>(steps: &S) -> Result<S::Outcome, S::Escap
         &[
             Arg::Value(&steps.short_title()?),
             Arg::Number(attempts),
-            Arg::Value(&error),
+            Arg::Said(&error),
         ],
     )?;
     if steps.has_issue() {
@@ -311,7 +310,7 @@ pub(crate) fn log_attempt<S: Steps>(
         &[
             Arg::Number(attempt + 1),
             Arg::Value(&title),
-            Arg::Value(&steps.error_of(outcome)?),
+            Arg::Said(&steps.error_of(outcome)?),
         ],
     )
 }

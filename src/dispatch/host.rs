@@ -26,12 +26,16 @@ pub(crate) enum Level {
 pub(crate) enum Arg<'a, V> {
     Number(u64),
     Value(&'a V),
+    /// What a server or an exception said, which may hold a secret.
+    Said(&'a V),
 }
 
 /// Something the caller gave or a server answered, which the flow only carries.
 pub(crate) trait Value: Clone + Send + Sync {
     /// As it is put into a URL or a sentence.
     fn text(&self) -> String;
+    /// Whether it is text; what is not is carried as it is.
+    fn is_text(&self) -> bool;
     /// As an integer, where it is one.
     fn integer(&self) -> Option<i64>;
 }
@@ -63,6 +67,9 @@ impl<V, E> From<E> for Failure<V, E> {
 pub(crate) type Step<T, H> = Result<Result<T, Cause<<H as Host>::Value>>, <H as Host>::Escape>;
 pub(crate) type Fallible<T, H> = Result<T, Failure<<H as Host>::Value, <H as Host>::Escape>>;
 
+/// What was read of an answer.
+pub(crate) type Read<T, R> = Result<T, Failure<<R as Reply>::Value, <R as Reply>::Escape>>;
+
 /// The labels of one page that bear the name looked for.
 pub(crate) struct LabelPage<V> {
     pub(crate) ids: Vec<V>,
@@ -80,22 +87,20 @@ pub(crate) enum IssueState {
 /// An answer. Reading it can fail, as a body that is no JSON does.
 pub(crate) trait Reply: Send + Sync {
     type Value: Value;
+    type Escape;
     /// The status, where it is a number.
     fn status(&self) -> Option<u16>;
     /// The status as the log shows it.
     fn shown_status(&self) -> Self::Value;
     /// A header, where there is one and it is text.
     fn header(&self, name: &str) -> Option<String>;
-    /// The text, where it is one; at most `limit` characters.
-    fn text(&self, limit: usize) -> Self::Value;
-    fn labels_named(
-        &self,
-        name: &Self::Value,
-    ) -> Result<LabelPage<Self::Value>, Cause<Self::Value>>;
-    fn id(&self) -> Result<Option<Self::Value>, Cause<Self::Value>>;
+    /// The text; at most `limit` characters.
+    fn text(&self, limit: usize) -> Read<Self::Value, Self>;
+    fn labels_named(&self, name: &Self::Value) -> Read<LabelPage<Self::Value>, Self>;
+    fn id(&self) -> Read<Option<Self::Value>, Self>;
     /// Whether the body is a JSON array in which no label has that id.
     fn lacks_label(&self, id: &Self::Value) -> bool;
-    fn issue_state(&self) -> Result<IssueState, Cause<Self::Value>>;
+    fn issue_state(&self) -> Read<IssueState, Self>;
 
     /// Whether the status is a success of a write.
     fn created(&self) -> bool {
@@ -124,7 +129,7 @@ pub(crate) trait GiteaClient<H: Host>: Send + Sync {
 pub(crate) trait Host: Send + Sync {
     type Value: Value;
     type Escape: Send;
-    type Reply: Reply<Value = Self::Value>;
+    type Reply: Reply<Value = Self::Value, Escape = Self::Escape>;
 
     fn log(
         &self,
@@ -158,13 +163,13 @@ pub(crate) trait Host: Send + Sync {
 
     /// The beginning of an answer's text, at most `limit` characters, without anything secret: it
     /// is cut last, or half a token would be left at its end.
-    fn excerpt(&self, reply: &Self::Reply, limit: usize) -> Self::Value {
-        let text = reply.text(MAX_SCANNED).text();
+    fn excerpt(&self, reply: &Self::Reply, limit: usize) -> Read<Self::Value, Self::Reply> {
+        let text = reply.text(MAX_SCANNED)?.text();
         let clean = self.redact(&text);
         if clean == text {
             reply.text(limit)
         } else {
-            self.value(&clean.chars().take(limit).collect::<String>())
+            Ok(self.value(&clean.chars().take(limit).collect::<String>()))
         }
     }
 
@@ -193,7 +198,10 @@ pub(crate) trait Host: Send + Sync {
         let Some(status) = reply.status() else {
             return self.cause("an answer without a status");
         };
-        let said = message_of(&reply.text(MAX_SCANNED).text(), |text| self.redact(text));
+        let said = reply.text(MAX_SCANNED).map_or_else(
+            |_| String::new(),
+            |text| message_of(&text.text(), |text| self.redact(text)),
+        );
         let with = |what: &str| {
             if said.is_empty() {
                 format!("{status} {what}")

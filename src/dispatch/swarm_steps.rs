@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::flow::{Draft, Spec, Steps};
+use super::flow::{Draft, Steps};
 use super::host::{
-    Arg, Body, Cause, Failure, Fallible, GiteaClient, Host, IssueState, LabelPage, Level, Reply,
-    Step, Value,
+    Arg, Body, Cause, Failure, Fallible, GiteaClient, Host, IssueState, LabelPage, Level, Read,
+    Reply, Step, Value,
 };
 use super::settings::{ConfigError, Settings, api_base, check_repo};
 use super::swarm::{DispatchResult, Swarm, Task};
@@ -49,6 +49,10 @@ impl Value for Opaque {
         }
     }
 
+    fn is_text(&self) -> bool {
+        matches!(self, Self::Text(_))
+    }
+
     fn integer(&self) -> Option<i64> {
         match self {
             Self::Number(number) => Some(*number),
@@ -75,6 +79,7 @@ impl Opaque {
 
 impl Reply for Response {
     type Value = Opaque;
+    type Escape = UnknownName;
 
     fn status(&self) -> Option<u16> {
         Some(self.status)
@@ -88,11 +93,13 @@ impl Reply for Response {
         Response::header(self, name).map(str::to_owned)
     }
 
-    fn text(&self, limit: usize) -> Opaque {
-        Opaque::Text(Response::text(self).chars().take(limit).collect())
+    fn text(&self, limit: usize) -> Read<Opaque, Self> {
+        Ok(Opaque::Text(
+            Response::text(self).chars().take(limit).collect(),
+        ))
     }
 
-    fn labels_named(&self, name: &Opaque) -> Result<LabelPage<Opaque>, Cause<Opaque>> {
+    fn labels_named(&self, name: &Opaque) -> Read<LabelPage<Opaque>, Self> {
         let page = answer::labels_named(self, &name.text()).map_err(|e| unreadable(self, &e))?;
         Ok(LabelPage {
             ids: page.ids.into_iter().map(Opaque::Number).collect(),
@@ -101,7 +108,7 @@ impl Reply for Response {
         })
     }
 
-    fn id(&self) -> Result<Option<Opaque>, Cause<Opaque>> {
+    fn id(&self) -> Read<Option<Opaque>, Self> {
         answer::id(self)
             .map(|id| id.map(Opaque::Number))
             .map_err(|e| unreadable(self, &e))
@@ -111,18 +118,18 @@ impl Reply for Response {
         id.integer().is_some_and(|id| answer::lacks_label(self, id))
     }
 
-    fn issue_state(&self) -> Result<IssueState, Cause<Opaque>> {
+    fn issue_state(&self) -> Read<IssueState, Self> {
         answer::issue_state(self).map_err(|e| unreadable(self, &e))
     }
 }
 
-fn unreadable(reply: &Response, error: &serde_json::Error) -> Cause<Opaque> {
+fn unreadable(reply: &Response, error: &serde_json::Error) -> Failure<Opaque, UnknownName> {
     let text = answer::unreadable(reply, error);
-    Cause {
+    Failure::Failed(Cause {
         shown: Opaque::Text(text.clone()),
         text,
         transient: None,
-    }
+    })
 }
 
 /// Gitea, as the settings describe it.
@@ -252,8 +259,8 @@ fn render(template: &str, args: &[Arg<'_, Opaque>]) -> String {
         let repr = part.starts_with('r');
         match args.next() {
             Some(Arg::Number(number)) => out.push_str(&number.to_string()),
-            Some(Arg::Value(value)) if repr => out.push_str(&value.repr()),
-            Some(Arg::Value(value)) => out.push_str(&value.text()),
+            Some(Arg::Value(value) | Arg::Said(value)) if repr => out.push_str(&value.repr()),
+            Some(Arg::Value(value) | Arg::Said(value)) => out.push_str(&value.text()),
             None => {}
         }
         out.push_str(part.get(1..).unwrap_or_default());
@@ -424,12 +431,17 @@ impl<T: Transport> Steps for TaskSteps<'_, T> {
         })
     }
 
-    fn spec(&self, agent: &Opaque) -> Result<Spec<Opaque>, UnknownName> {
-        let spec = self.agent(agent)?;
-        Ok(Spec {
-            display_name: Opaque::from(spec.display_name.as_str()),
-            api_endpoint: spec.api_endpoint.as_deref().map(Opaque::from),
-        })
+    fn spec(&self, agent: &Opaque) -> Result<Opaque, UnknownName> {
+        self.agent(agent)?;
+        Ok(agent.clone())
+    }
+
+    fn display_name(&self, agent: &Opaque) -> Result<Opaque, UnknownName> {
+        Ok(Opaque::from(self.agent(agent)?.display_name.as_str()))
+    }
+
+    fn api_endpoint(&self, agent: &Opaque) -> Result<Option<Opaque>, UnknownName> {
+        Ok(self.agent(agent)?.api_endpoint.as_deref().map(Opaque::from))
     }
 
     fn label(&self, agent: &Opaque) -> Result<Option<Opaque>, UnknownName> {
@@ -449,7 +461,8 @@ impl<T: Transport> Steps for TaskSteps<'_, T> {
         display_name: &Opaque,
         task_type: &Opaque,
     ) -> Result<Opaque, UnknownName> {
-        let criteria = self.task.acceptance_criteria.iter().cloned();
+        let criteria = &self.task.acceptance_criteria;
+        let criteria = (!criteria.is_empty()).then(|| criteria.iter().cloned());
         let pieces = comment::assignment(
             display_name.text(),
             task_type.text(),
@@ -508,20 +521,21 @@ impl<T: Transport> Steps for TaskSteps<'_, T> {
         }))
     }
 
-    async fn close<R: Send>(
+    async fn close(
         &self,
         _client: Client<T>,
-        result: Result<R, UnknownName>,
-    ) -> Result<R, UnknownName> {
+        result: Result<(), UnknownName>,
+    ) -> Result<(), UnknownName> {
         result
     }
 
-    async fn post_to_agent(
+    async fn post_to_agent<R: Send>(
         &self,
         url: &Opaque,
         payload: &Opaque,
         timeout: Duration,
-    ) -> Fallible<Response, Self> {
+        read: impl FnOnce(&Response) -> Fallible<R, Self> + Send,
+    ) -> Fallible<R, Self> {
         let request = Request {
             method: Method::Post,
             url: url.text(),
@@ -530,12 +544,14 @@ impl<T: Transport> Steps for TaskSteps<'_, T> {
             timeout,
             repeat: Repeat::FreshOnly,
         };
-        let sent = self.swarm.transport.send(request).await;
-        sent.map_err(|error| Failure::Failed(self.send_error(&error)))
+        match self.swarm.transport.send(request).await {
+            Ok(response) => read(&response),
+            Err(error) => Err(Failure::Failed(self.send_error(&error))),
+        }
     }
 
-    fn response(&self, reply: &Response) -> Step<Opaque, Self> {
-        Ok(Ok(Opaque::Text(reply.text())))
+    fn response(&self, reply: &Response) -> Fallible<Opaque, Self> {
+        Ok(Opaque::Text(reply.text()))
     }
 
     async fn apply_label(
@@ -693,14 +709,19 @@ impl<T: Transport> Watched for Watch<'_, T> {
         }))
     }
 
-    async fn ask(&self, url: &str) -> Fallible<Response, Self> {
+    async fn ask<R: Send>(
+        &self,
+        url: &str,
+        read: impl FnOnce(&Response) -> Fallible<R, Self> + Send,
+    ) -> Fallible<Option<R>, Self> {
         let client = Client {
             transport: self.swarm.transport.clone(),
             authorization: format!("token {}", self.swarm.settings.gitea_token),
             timeout: watch::TIMEOUT,
             secrets: self.secrets.clone(),
         };
-        client.send::<Self>(Method::Get, url, None).await
+        let answer = client.send::<Self>(Method::Get, url, None).await?;
+        read(&answer).map(Some)
     }
 
     async fn pause(&self, rest: Option<f64>) -> Result<(), UnknownName> {

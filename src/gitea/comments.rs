@@ -24,16 +24,22 @@ pub(crate) async fn post_comment<H: Host, C: GiteaClient<H>>(
         return match reply.id() {
             Ok(Some(id)) => Ok(Ok(id)),
             Ok(None) => Ok(Err(host.cause("the answer to the comment holds no id"))),
-            Err(cause) => failed(host, issue, cause),
+            Err(Failure::Escaped(escaped)) => Err(escaped),
+            Err(Failure::Failed(cause)) => failed(host, issue, cause),
         };
     }
+    let text = match host.excerpt(&reply, 200) {
+        Ok(text) => text,
+        Err(Failure::Escaped(escaped)) => return Err(escaped),
+        Err(Failure::Failed(cause)) => return failed(host, issue, cause),
+    };
     host.log(
         Level::Warning,
         "Comment on #%s returned %s: %s",
         &[
             Arg::Value(issue),
             Arg::Value(&reply.shown_status()),
-            Arg::Value(&host.excerpt(&reply, 200)),
+            Arg::Value(&text),
         ],
     )?;
     Ok(Err(host.refusal(&reply, &subject)))
@@ -47,7 +53,7 @@ fn failed<H: Host>(
     host.log(
         Level::Warning,
         "Failed to post comment on #%s: %s",
-        &[Arg::Value(issue), Arg::Value(&cause.shown)],
+        &[Arg::Value(issue), Arg::Said(&cause.shown)],
     )?;
     Ok(Err(cause))
 }

@@ -75,7 +75,7 @@ pub(crate) async fn apply_label<H: Host, C: GiteaClient<H>>(
             host.log(
                 Level::Warning,
                 "Failed to list labels: %s",
-                &[Arg::Value(&cause.shown)],
+                &[Arg::Said(&cause.shown)],
             )?;
             return Ok(Err(cause));
         }
@@ -113,7 +113,7 @@ pub(crate) async fn apply_label<H: Host, C: GiteaClient<H>>(
                 &[
                     Arg::Value(label),
                     Arg::Value(issue),
-                    Arg::Value(&cause.shown),
+                    Arg::Said(&cause.shown),
                 ],
             )?;
             Ok(Err(cause))
@@ -156,7 +156,7 @@ async fn find<H: Host, C: GiteaClient<H>>(
             }
             None => break,
         }
-        let labels = reply.labels_named(label).map_err(Failure::Failed)?;
+        let labels = reply.labels_named(label)?;
         seen += labels.entries;
         if page == 1 {
             page_size = labels.entries;
@@ -228,7 +228,8 @@ async fn create<H: Host, C: GiteaClient<H>>(
                     host.cause("the answer to the label's creation holds no id"),
                 ));
             }
-            Err(cause) => Err(cause),
+            Err(Failure::Failed(cause)) => Err(cause),
+            Err(escaped) => return Err(escaped),
         },
         Ok(reply) => {
             return Err(Failure::Failed(
@@ -253,7 +254,7 @@ async fn create<H: Host, C: GiteaClient<H>>(
             host.log(
                 Level::Warning,
                 "Failed to create label %r: %s",
-                &[Arg::Value(label), Arg::Value(&cause.shown)],
+                &[Arg::Value(label), Arg::Said(&cause.shown)],
             )?;
             Err(Failure::Failed(cause))
         }

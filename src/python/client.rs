@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use pyo3::exceptions::PyUnicodeEncodeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
@@ -102,10 +103,7 @@ impl PyClient {
             let keywords = PyDict::new(py);
             keywords.set_item(intern!(py, "timeout"), self.timeout)?;
             let manager = factory.0.bind(py).call((), Some(&keywords))?;
-            let entering = manager
-                .get_type()
-                .getattr(intern!(py, "__aenter__"))?
-                .call1((&manager,))?;
+            let entering = special(&manager, "__aenter__")?.call0()?;
             Ok((manager.unbind(), entering.unbind()))
         })?;
         let client = self.slot.ask(entering).await?;
@@ -117,29 +115,29 @@ impl PyClient {
         Ok(shared)
     }
 
-    /// Ends the client's life as `async with` does.
-    pub(super) async fn close<T: Send>(self, result: PyResult<T>) -> PyResult<T> {
+    /// Ends the client's life as `async with` does; true where the client keeps what was raised.
+    pub(super) async fn exit(self, raised: Option<&PyErr>) -> PyResult<bool> {
         let opened = self
             .opened
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         let Some(manager) = opened.and_then(|opened| opened.manager) else {
-            return result;
+            return Ok(false);
         };
         let leaving = Python::attach(|py| -> PyResult<Py<PyAny>> {
             let manager = manager.bind(py);
             let exit = special(manager, "__aexit__")?;
-            let leaving = match &result {
-                Ok(_) => exit.call1((py.None(), py.None(), py.None()))?,
-                Err(error) => {
+            let leaving = match raised {
+                None => exit.call1((py.None(), py.None(), py.None()))?,
+                Some(error) => {
                     exit.call1((error.get_type(py), error.value(py), error.traceback(py)))?
                 }
             };
             Ok(leaving.unbind())
         })?;
-        self.slot.ask(leaving).await?;
-        result
+        let kept = self.slot.ask(leaving).await?;
+        Ok(raised.is_some() && Python::attach(|py| kept.is_true(py))?)
     }
 
     async fn native(
@@ -172,12 +170,28 @@ impl PyClient {
         url: &PyValue,
         json: Option<PyValue>,
     ) -> Fallible<PyReply, PyHost> {
+        let mut answer = self.ask(client, method, url, json.as_ref()).await;
+        if let (Err(error), Some(json)) = (&answer, &json)
+            && let Some(json) = Python::attach(|py| encodable(py, error, json))
+        {
+            answer = self.ask(client, method, url, Some(&json)).await;
+        }
+        answer.map(PyReply::Object).map_err(failure)
+    }
+
+    async fn ask(
+        &self,
+        client: &PyValue,
+        method: &str,
+        url: &PyValue,
+        json: Option<&PyValue>,
+    ) -> PyResult<PyValue> {
         let asked = Python::attach(|py| -> PyResult<Py<PyAny>> {
             let keywords = PyDict::new(py);
             if let Some(headers) = &self.headers {
                 keywords.set_item(intern!(py, "headers"), headers)?;
             }
-            if let Some(json) = &json {
+            if let Some(json) = json {
                 keywords.set_item(intern!(py, "json"), &json.0)?;
             }
             Ok(client
@@ -185,12 +199,11 @@ impl PyClient {
                 .bind(py)
                 .call_method(method, (&url.0,), Some(&keywords))?
                 .unbind())
-        });
-        let answer = match asked {
-            Ok(asked) => self.slot.ask(asked).await,
-            Err(error) => Err(error),
-        };
-        answer.map(PyReply::Object).map_err(failure)
+        })?;
+        let answer = self.slot.ask(asked).await?;
+        // What has no status is no answer.
+        Python::attach(|py| answer.0.bind(py).getattr("status_code").map(drop))?;
+        Ok(answer)
     }
 
     /// Posts a JSON document to an agent.
@@ -242,6 +255,15 @@ fn special<'py>(object: &Bound<'py, PyAny>, name: &str) -> PyResult<Bound<'py, P
     }
 }
 
+/// The exception that a step ended with.
+pub(super) fn raised<T>(result: &Result<T, Failure<PyValue, PyErr>>) -> Option<PyErr> {
+    Python::attach(|py| match result {
+        Ok(_) => None,
+        Err(Failure::Escaped(error)) => Some(error.clone_ref(py)),
+        Err(Failure::Failed(cause)) => Some(PyErr::from_value(cause.shown.0.bind(py).clone())),
+    })
+}
+
 /// A request on the native transport, awaited by asyncio.
 pub(super) async fn send(slot: &Slot, request: Request) -> PyResult<Result<Response, SendError>> {
     let answer = Arc::new(Mutex::new(None));
@@ -273,6 +295,21 @@ pub(super) fn failure(error: PyErr) -> Failure<PyValue, PyErr> {
             Failure::Escaped(error)
         }
     })
+}
+
+/// The document as it can be encoded, where its lone surrogates are why it could not.
+fn encodable(py: Python<'_>, error: &PyErr, document: &PyValue) -> Option<PyValue> {
+    if !error.is_instance_of::<PyUnicodeEncodeError>(py) {
+        return None;
+    }
+    let json = dumps(py, document).ok()?;
+    let clean = py
+        .import("json")
+        .ok()?
+        .call_method1("loads", (json,))
+        .ok()?;
+    let same = clean.eq(&document.0).ok()?;
+    (!same).then(|| clean.into())
 }
 
 /// JSON as httpx writes it; lone surrogates become U+FFFD.

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use pyo3::exceptions::{PyRuntimeError, PyStopIteration};
+use pyo3::exceptions::{PyGeneratorExit, PyRuntimeError, PyStopIteration};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyIterator;
@@ -194,15 +194,22 @@ impl Flow {
         self.go_on(py, |awaited| throw(awaited, error))
     }
 
-    /// Ends what the flow waits for, and the flow.
+    /// Ends what the flow waits for, and the flow, which may still leave a client.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
-        let awaited = lock(&self.awaited).take();
-        let closed = match awaited.map(|awaited| awaited.getattr(py, intern!(py, "close"))) {
-            Some(Ok(close)) => close.call0(py).map(drop),
-            _ => Ok(()),
+        if lock(&self.awaited).is_none() {
+            let running = lock(&self.running).take();
+            drop(running);
+            return Ok(());
+        }
+        let exit = PyGeneratorExit::new_err(());
+        let closed = match self.go_on(py, |awaited| throw(awaited, exit)) {
+            Ok(_) => Err(PyRuntimeError::new_err("coroutine ignored GeneratorExit")),
+            Err(error) if error.is_instance_of::<PyGeneratorExit>(py) => Ok(()),
+            Err(error) if error.is_instance_of::<PyStopIteration>(py) => Ok(()),
+            Err(error) => Err(error),
         };
-        let running = lock(&self.running).take();
-        drop(running);
+        let (awaited, running) = (lock(&self.awaited).take(), lock(&self.running).take());
+        drop((awaited, running));
         closed
     }
 }

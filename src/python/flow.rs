@@ -13,7 +13,7 @@ use super::seams::Seams;
 use super::values::{PyReply, PyValue, text_of};
 use crate::channel;
 use crate::dispatch::flow;
-use crate::dispatch::host::{Arg, Failure, Fallible, Host, Level, Value};
+use crate::dispatch::host::{Arg, Fallible, Host, Level, Value};
 use crate::dispatch::settings::ConfigError;
 use crate::gitea;
 use crate::http::{Method, Repeat, Request};
@@ -61,6 +61,7 @@ impl Seams {
             issue: issue.into(),
             endpoint: endpoint.into(),
             max_retries: retries(&max_retries)?,
+            given_retries: max_retries.into(),
             ..PyHost::new(slf.py(), slf)
         };
         Ok(started(
@@ -147,22 +148,6 @@ impl Seams {
             host.escalate(&agent, &error, 1).await?;
             Ok(Python::attach(|py| py.None()))
         })
-    }
-
-    fn log_dispatch_result<'py>(
-        slf: &Bound<'py, Self>,
-        title: Any<'py>,
-        result: Any<'py>,
-        attempt: u64,
-        max_retries: u64,
-    ) -> PyResult<()> {
-        let host = PyHost {
-            title: title.into(),
-            max_retries,
-            ..PyHost::new(slf.py(), slf)
-        };
-        let _inside = super::runtime::Inside::enter()?;
-        flow::log_attempt(&host, &result.unbind(), attempt)
     }
 
     #[expect(
@@ -307,7 +292,11 @@ impl Watched for PyWatch {
         }))
     }
 
-    async fn ask(&self, url: &str) -> Fallible<PyReply, Self> {
+    async fn ask<T: Send>(
+        &self,
+        url: &str,
+        read: impl FnOnce(&PyReply) -> Fallible<T, Self> + Send,
+    ) -> Fallible<Option<T>, Self> {
         let authorization = format!("token {}", self.host.token.get().map_or("", String::as_str));
         let headers = Python::attach(|py| -> PyResult<Py<PyAny>> {
             let headers = PyDict::new(py);
@@ -321,15 +310,18 @@ impl Watched for PyWatch {
             Some(headers),
         );
         let asked = match client.fetch(&self.host, url).await {
-            Ok(reply) => Ok(Ok(reply)),
-            Err(Failure::Failed(cause)) => Ok(Err(cause)),
-            Err(Failure::Escaped(escaped)) => Err(escaped),
+            Ok(reply) => read(&reply).map(Some),
+            Err(failure) => Err(failure),
         };
-        match client.close(asked).await.map_err(client::failure) {
-            Ok(asked) => asked.map_err(Failure::Failed),
-            Err(Failure::Failed(cause)) => Err(Failure::Failed(cause)),
-            Err(Failure::Escaped(escaped)) => Err(Failure::Escaped(escaped)),
+        let raised = client::raised(&asked);
+        if client
+            .exit(raised.as_ref())
+            .await
+            .map_err(client::failure)?
+        {
+            return Ok(None);
         }
+        asked
     }
 
     async fn pause(&self, rest: Option<f64>) -> PyResult<()> {
@@ -355,12 +347,13 @@ fn assignment_comment(
     description: Any<'_>,
     criteria: Any<'_>,
 ) -> PyResult<Py<PyAny>> {
-    let mut given = Vec::new();
-    if criteria.is_truthy()? {
-        for criterion in criteria.try_iter()? {
-            given.push(criterion?.into());
-        }
-    }
+    // An iterator is true even where nothing comes of it.
+    let given = if criteria.is_truthy()? {
+        let given = criteria.try_iter()?.map(|item| item.map(PyValue::from));
+        Some(given.collect::<PyResult<Vec<_>>>()?)
+    } else {
+        None
+    };
     let pieces = channel::comment::assignment(
         display_name.into(),
         task_type.into(),

@@ -11,14 +11,17 @@ use pyo3::types::{PyDict, PyList, PyString};
 use super::client::{self, PyClient};
 use super::drive::Slot;
 use super::seams::{Name, Seams, call};
-use super::values::{PyReply, PyValue, cause_of, is_ordinary, text_of};
+use super::values::{PyReply, PyValue, cause_of, first, is_ordinary, text_of};
 use crate::channel;
-use crate::dispatch::flow::{Attempted, Draft, Spec, Steps, log_attempt};
+use crate::dispatch::flow::{Attempted, Draft, Steps};
 use crate::dispatch::host::{Arg, Cause, Failure, Fallible, Host, Level, Step, Value};
 use crate::dispatch::settings::{ConfigError, api_base, check_repo};
 use crate::gitea;
 use crate::http::Secrets;
 use crate::task::{DispatchStatus, Interface};
+
+/// So much of a title is shown in the log, in code points.
+const SHOWN_TITLE: usize = 60;
 
 /// One hand-over as Python asked for it. What was not given is None.
 pub(super) struct PyHost {
@@ -32,6 +35,8 @@ pub(super) struct PyHost {
     pub(super) issue: PyValue,
     pub(super) endpoint: PyValue,
     pub(super) max_retries: u64,
+    /// As the caller wrote it.
+    pub(super) given_retries: PyValue,
     pub(super) token: OnceLock<String>,
     pub(super) secrets: Mutex<Secrets>,
 }
@@ -57,6 +62,7 @@ impl PyHost {
             issue: PyValue::none(py),
             endpoint: PyValue::none(py),
             max_retries: 0,
+            given_retries: PyValue::none(py),
             token: OnceLock::new(),
             secrets: Mutex::default(),
         }
@@ -87,17 +93,6 @@ impl PyHost {
         Python::attach(|py| Ok(self.seams.get().replacement(py, name)?.is_some()))
     }
 
-    fn registered(&self, agent: &PyValue, attribute: Name) -> PyResult<PyValue> {
-        Python::attach(|py| {
-            let spec = self
-                .seams
-                .get()
-                .get(py, name!("AGENT_REGISTRY"))?
-                .get_item(&agent.0)?;
-            Ok(spec.getattr(attribute(py))?.into())
-        })
-    }
-
     fn member(&self, py: Python<'_>, status: DispatchStatus) -> PyResult<Py<PyAny>> {
         let members = self.seams.get().get(py, name!("DispatchStatus"))?;
         Ok(members.call1((status.as_str(),))?.unbind())
@@ -107,9 +102,10 @@ impl PyHost {
     pub(super) fn place(&self) -> PyResult<Result<PyGitea, ConfigError>> {
         Python::attach(|py| {
             let settings = self.seams.get().get(py, name!("settings"))?;
+            let url = settings.getattr(intern!(py, "gitea_url"))?;
+            let repo = settings.getattr(intern!(py, "gitea_repo"))?;
             let token = text_of(&settings.getattr(intern!(py, "gitea_token"))?);
             let _ = self.token.set(token.clone());
-            let url = settings.getattr(intern!(py, "gitea_url"))?;
             self.hide(Some(&token), &text_of(&url));
             // A mock's attribute is no text; it goes where the reference would put it.
             let base = if url.is_instance_of::<PyString>() {
@@ -120,7 +116,6 @@ impl PyHost {
             } else {
                 format!("{}/api/v1", text_of(&url))
             };
-            let repo = settings.getattr(intern!(py, "gitea_repo"))?;
             if repo.is_instance_of::<PyString>()
                 && let Err(wrong) = check_repo(&text_of(&repo))
             {
@@ -137,20 +132,6 @@ impl PyHost {
                 headers: headers.into_any().unbind(),
             }))
         })
-    }
-
-    /// An argument of a log line without secrets. Only texts and exceptions are looked into.
-    fn shown(&self, value: &PyValue) -> PyValue {
-        let said = Python::attach(|py| {
-            let object = value.0.bind(py);
-            object.is_instance_of::<PyString>()
-                || object.is_instance_of::<pyo3::exceptions::PyBaseException>()
-        });
-        if said {
-            self.cleaned(value)
-        } else {
-            value.clone()
-        }
     }
 
     async fn with_helper(
@@ -196,7 +177,8 @@ impl Host for PyHost {
             for arg in args {
                 arguments.push(match arg {
                     Arg::Number(number) => number.into_pyobject(py)?.into_any(),
-                    Arg::Value(value) => self.shown(value).0.into_bound(py),
+                    Arg::Value(value) => value.0.bind(py).clone(),
+                    Arg::Said(value) => self.cleaned(value).0.into_bound(py),
                 });
             }
             let method = match level {
@@ -268,12 +250,12 @@ impl Steps for PyHost {
 
     fn short_title(&self) -> PyResult<PyValue> {
         Python::attach(|py| {
-            Ok(self
-                .title
-                .0
-                .bind(py)
-                .get_item(pyo3::types::PySlice::new(py, 0, 60, 1))?
-                .into())
+            let title = self.title.0.bind(py);
+            // The usual title is short, and cut to itself.
+            if title.is_exact_instance_of::<PyString>() && title.len()? <= SHOWN_TITLE {
+                return Ok(self.title.clone());
+            }
+            first(title, SHOWN_TITLE)
         })
     }
 
@@ -303,18 +285,8 @@ impl Steps for PyHost {
     }
 
     fn validate(&self) -> PyResult<Option<Py<PyAny>>> {
-        let none = self.nothing();
-        let given = |value: &Option<PyValue>| value.clone().unwrap_or_else(|| none.clone());
-        let refused = self.call(
-            name!("_validate_task"),
-            &[
-                &self.title,
-                &given(&self.task_type),
-                &given(&self.agent),
-                &self.issue,
-            ],
-        )?;
-        Python::attach(|py| Ok(refused.is_true(py)?.then_some(refused.0)))
+        // `dispatch_task` did, before it looked for strangers.
+        Ok(None)
     }
 
     fn infer(&self) -> PyResult<PyValue> {
@@ -327,16 +299,33 @@ impl Steps for PyHost {
 
     fn interface(&self, agent: &PyValue) -> PyResult<Interface> {
         let strategy = self.call(name!("_select_dispatch_strategy"), &[agent, &self.issue])?;
-        Ok(strategy.text().parse().unwrap_or(Interface::Local))
+        Python::attach(|py| {
+            let is = |name: &str| strategy.0.bind(py).eq(name);
+            Ok(if is("gitea")? {
+                Interface::Gitea
+            } else if is("api")? {
+                Interface::Api
+            } else {
+                Interface::Local
+            })
+        })
     }
 
-    fn spec(&self, agent: &PyValue) -> PyResult<Spec<PyValue>> {
-        let endpoint = self.registered(agent, name!("api_endpoint"))?;
-        let endpoint =
-            Python::attach(|py| endpoint.is_true(py)).map(|given| given.then_some(endpoint))?;
-        Ok(Spec {
-            display_name: self.registered(agent, name!("display_name"))?,
-            api_endpoint: endpoint,
+    fn spec(&self, agent: &PyValue) -> PyResult<PyValue> {
+        Python::attach(|py| {
+            let registry = self.seams.get().get(py, name!("AGENT_REGISTRY"))?;
+            Ok(registry.get_item(&agent.0)?.into())
+        })
+    }
+
+    fn display_name(&self, spec: &PyValue) -> PyResult<PyValue> {
+        Python::attach(|py| Ok(spec.0.bind(py).getattr(intern!(py, "display_name"))?.into()))
+    }
+
+    fn api_endpoint(&self, spec: &PyValue) -> PyResult<Option<PyValue>> {
+        Python::attach(|py| {
+            let endpoint = PyValue::from(spec.0.bind(py).getattr(intern!(py, "api_endpoint"))?);
+            Ok(endpoint.is_true(py)?.then_some(endpoint))
         })
     }
 
@@ -357,7 +346,15 @@ impl Steps for PyHost {
     }
 
     fn name_of(&self, named: &PyValue) -> PyResult<PyValue> {
-        Python::attach(|py| Ok(named.0.bind(py).getattr(intern!(py, "value"))?.into()))
+        Python::attach(|py| {
+            let named = named.0.bind(py);
+            match named.getattr(intern!(py, "value")) {
+                Ok(name) => Ok(name.into()),
+                // A host's own agent may be registered under plain text.
+                Err(_) if named.is_instance_of::<PyString>() => Ok(named.clone().into()),
+                Err(error) => Err(error),
+            }
+        })
     }
 
     fn assignment_comment(&self, display_name: &PyValue, task_type: &PyValue) -> PyResult<PyValue> {
@@ -373,7 +370,7 @@ impl Steps for PyHost {
         error: &PyValue,
         attempts: u64,
     ) -> PyResult<PyValue> {
-        let display_name = self.registered(agent, name!("display_name"))?;
+        let display_name = self.display_name(&self.spec(agent)?)?;
         Python::attach(|py| {
             let attempts = PyValue(attempts.into_pyobject(py)?.into_any().unbind());
             join(
@@ -427,38 +424,44 @@ impl Steps for PyHost {
         }
     }
 
-    async fn close<T: Send>(&self, client: PyClient, result: PyResult<T>) -> PyResult<T> {
-        client.close(result).await
+    async fn close(&self, client: PyClient, result: PyResult<()>) -> PyResult<()> {
+        if client.exit(result.as_ref().err()).await? {
+            return Ok(());
+        }
+        result
     }
 
-    async fn post_to_agent(
+    async fn post_to_agent<T: Send>(
         &self,
         url: &PyValue,
         payload: &PyValue,
         timeout: Duration,
-    ) -> Fallible<PyReply, Self> {
+        read: impl FnOnce(&PyReply) -> Fallible<T, Self> + Send,
+    ) -> Fallible<T, Self> {
         self.hide(None, &url.text());
         let client = PyClient::new(self, timeout, None, None);
         let posted = match client.post_document(self, url, payload).await {
-            Ok(reply) => Ok(Ok(reply)),
-            Err(Failure::Failed(cause)) => Ok(Err(cause)),
-            Err(Failure::Escaped(escaped)) => Err(escaped),
+            Ok(reply) => read(&reply),
+            Err(failure) => Err(failure),
         };
-        let posted = client.close(posted).await.map_err(client::failure)?;
-        posted.map_err(|cause| Failure::Failed(self.clean(cause)))
+        let raised = client::raised(&posted);
+        client
+            .exit(raised.as_ref())
+            .await
+            .map_err(client::failure)?;
+        posted.map_err(|failure| match failure {
+            Failure::Failed(cause) => Failure::Failed(self.clean(cause)),
+            escaped => escaped,
+        })
     }
 
-    fn response(&self, reply: &PyReply) -> Step<PyValue, Self> {
-        Python::attach(|py| match reply.document(py) {
-            Ok(document) => Ok(Ok(document)),
-            Err(error) if is_ordinary(py, &error) => {
-                let mut cause = cause_of(py, error);
-                if let PyReply::Native(answer) = reply {
-                    cause.text += &gitea::answer::encoding(answer).unwrap_or_default();
-                }
-                Ok(Err(cause))
+    fn response(&self, reply: &PyReply) -> Fallible<PyValue, Self> {
+        Python::attach(|py| reply.document(py)).map_err(|error| {
+            let mut failure = client::failure(error);
+            if let (Failure::Failed(cause), PyReply::Native(answer)) = (&mut failure, reply) {
+                cause.text += &gitea::answer::encoding(answer).unwrap_or_default();
             }
-            Err(escaped) => Err(escaped),
+            failure
         })
     }
 
@@ -634,23 +637,12 @@ impl Steps for PyHost {
     }
 
     fn log_attempt(&self, outcome: &Py<PyAny>, attempt: u64) -> PyResult<()> {
-        if !self.is_replaced(name!("_log_dispatch_result"))? {
-            return log_attempt(self, outcome, attempt);
-        }
-        let (result, attempt, retries) = Python::attach(|py| -> PyResult<_> {
-            let number = |n: u64| -> PyResult<PyValue> {
-                Ok(PyValue(n.into_pyobject(py)?.into_any().unbind()))
-            };
-            Ok((
-                PyValue(outcome.clone_ref(py)),
-                number(attempt)?,
-                number(self.max_retries)?,
-            ))
+        let (result, attempt) = Python::attach(|py| -> PyResult<_> {
+            let attempt = attempt.into_pyobject(py)?.into_any();
+            Ok((PyValue(outcome.clone_ref(py)), PyValue::from(attempt)))
         })?;
-        self.call(
-            name!("_log_dispatch_result"),
-            &[&self.title, &result, &attempt, &retries],
-        )?;
+        let arguments = [&self.title, &result, &attempt, &self.given_retries];
+        self.call(name!("_log_dispatch_result"), &arguments)?;
         Ok(())
     }
 
@@ -700,7 +692,7 @@ impl PyHost {
         self.log(
             Level::Warning,
             "Failed to post escalation comment: %s",
-            &[Arg::Value(&shown)],
+            &[Arg::Said(&shown)],
         )
     }
 

@@ -6,7 +6,8 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyInt, PyList, PyMapping, PySlice, PyString};
 
-use crate::dispatch::host::{Cause, IssueState, LabelPage, Reply, Value};
+use super::client::failure;
+use crate::dispatch::host::{Cause, Failure, IssueState, LabelPage, Read, Reply, Value};
 use crate::dispatch::retry::Transient;
 use crate::gitea::answer;
 use crate::http::{Response, redact_userinfo};
@@ -43,6 +44,10 @@ impl PyValue {
 impl Value for PyValue {
     fn text(&self) -> String {
         Python::attach(|py| text_of(self.0.bind(py)))
+    }
+
+    fn is_text(&self) -> bool {
+        Python::attach(|py| self.0.bind(py).is_instance_of::<PyString>())
     }
 
     fn integer(&self) -> Option<i64> {
@@ -84,6 +89,12 @@ pub(super) fn string_of(text: &Bound<'_, PyString>) -> String {
         at += 1;
     }
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// `object[:count]`.
+pub(super) fn first(object: &Bound<'_, PyAny>, count: usize) -> PyResult<PyValue> {
+    let slice = object.py().get_type::<PySlice>().call1((count,))?;
+    Ok(object.get_item(slice)?.into())
 }
 
 /// The cause that stands for an exception.
@@ -137,17 +148,22 @@ fn attribute<'py>(
     object.getattr(name).ok()
 }
 
-fn unreadable(py: Python<'_>, reply: &Response, error: &serde_json::Error) -> Cause<PyValue> {
+fn unreadable(
+    py: Python<'_>,
+    reply: &Response,
+    error: &serde_json::Error,
+) -> Failure<PyValue, PyErr> {
     let text = answer::unreadable(reply, error);
-    Cause {
+    Failure::Failed(Cause {
         shown: PyValue::string(py, &text),
         text,
         transient: None,
-    }
+    })
 }
 
 impl Reply for PyReply {
     type Value = PyValue;
+    type Escape = PyErr;
 
     fn status(&self) -> Option<u16> {
         match self {
@@ -173,7 +189,12 @@ impl Reply for PyReply {
             Self::Object(object) => Python::attach(|py| {
                 let headers = attribute(object.0.bind(py), intern!(py, "headers"))?;
                 let headers = headers.cast::<PyMapping>().ok()?;
-                let value = headers.call_method1(intern!(py, "get"), (name,)).ok()?;
+                let get = |name: &str| headers.call_method1(intern!(py, "get"), (name,)).ok();
+                let mut value = get(name)?;
+                if value.is_none() {
+                    // A mock's headers may be a plain dict, spelt as on the wire.
+                    value = get(&as_on_the_wire(name))?;
+                }
                 value
                     .cast::<PyString>()
                     .ok()
@@ -182,21 +203,20 @@ impl Reply for PyReply {
         }
     }
 
-    fn text(&self, limit: usize) -> PyValue {
+    fn text(&self, limit: usize) -> Read<PyValue, Self> {
         Python::attach(|py| match self {
-            Self::Native(response) => {
-                PyValue::string(py, &response.text().chars().take(limit).collect::<String>())
-            }
+            Self::Native(response) => Ok(PyValue::string(
+                py,
+                &response.text().chars().take(limit).collect::<String>(),
+            )),
             Self::Object(object) => {
-                let end = isize::try_from(limit).unwrap_or(isize::MAX);
-                let cut = attribute(object.0.bind(py), intern!(py, "text"))
-                    .and_then(|text| text.get_item(PySlice::new(py, 0, end, 1)).ok());
-                cut.map_or_else(|| PyValue::string(py, ""), PyValue::from)
+                let text = object.0.bind(py).getattr(intern!(py, "text"));
+                text.and_then(|text| first(&text, limit)).map_err(failure)
             }
         })
     }
 
-    fn labels_named(&self, name: &PyValue) -> Result<LabelPage<PyValue>, Cause<PyValue>> {
+    fn labels_named(&self, name: &PyValue) -> Read<LabelPage<PyValue>, Self> {
         Python::attach(|py| match self {
             Self::Native(response) => {
                 let page = answer::labels_named(response, &name.text())
@@ -211,12 +231,13 @@ impl Reply for PyReply {
                     found_last: page.found_last,
                 })
             }
-            Self::Object(object) => labels_named(object.0.bind(py), name.0.bind(py))
-                .map_err(|error| cause_of(py, error)),
+            Self::Object(object) => {
+                labels_named(object.0.bind(py), name.0.bind(py)).map_err(failure)
+            }
         })
     }
 
-    fn id(&self) -> Result<Option<PyValue>, Cause<PyValue>> {
+    fn id(&self) -> Read<Option<PyValue>, Self> {
         Python::attach(|py| match self {
             Self::Native(response) => {
                 let id = answer::id(response).map_err(|error| unreadable(py, response, &error))?;
@@ -228,7 +249,7 @@ impl Reply for PyReply {
                     .bind(py)
                     .call_method0(intern!(py, "json"))
                     .and_then(|json| json.call_method1(intern!(py, "get"), (intern!(py, "id"),)));
-                let id = id.map_err(|error| cause_of(py, error))?;
+                let id = id.map_err(failure)?;
                 Ok((!id.is_none()).then(|| PyValue::from(id)))
             }
         })
@@ -243,14 +264,12 @@ impl Reply for PyReply {
         })
     }
 
-    fn issue_state(&self) -> Result<IssueState, Cause<PyValue>> {
+    fn issue_state(&self) -> Read<IssueState, Self> {
         Python::attach(|py| match self {
             Self::Native(response) => {
                 answer::issue_state(response).map_err(|error| unreadable(py, response, &error))
             }
-            Self::Object(object) => {
-                issue_state(object.0.bind(py)).map_err(|error| cause_of(py, error))
-            }
+            Self::Object(object) => issue_state(object.0.bind(py)).map_err(failure),
         })
     }
 }
@@ -278,6 +297,17 @@ impl PyReply {
     }
 }
 
+/// `Retry-After` of `retry-after`.
+fn as_on_the_wire(name: &str) -> String {
+    let mut starts = true;
+    let spelt = name.chars().map(|c| {
+        let c = if starts { c.to_ascii_uppercase() } else { c };
+        starts = c == '-';
+        c
+    });
+    spelt.collect()
+}
+
 fn labels_named(
     response: &Bound<'_, PyAny>,
     name: &Bound<'_, PyAny>,
@@ -302,6 +332,7 @@ fn labels_named(
                 }
             });
         match id {
+            Ok(Some(id)) if id.is_none() => page.found_last = false,
             Ok(Some(id)) => {
                 page.found_last = true;
                 page.ids.push(id.into());
@@ -339,9 +370,10 @@ fn text_body(response: &Bound<'_, PyAny>) -> Option<Vec<u8>> {
 
 fn lacks_label(response: &Bound<'_, PyAny>, id: &Bound<'_, PyAny>) -> bool {
     let py = response.py();
-    // The body first: a mock may count how often its json() is called.
+    // The body first, and no json() that counts down: a mock's next answer is another step's.
     if let Some(body) = httpx_body(response).or_else(|| text_body(response))
         && let Ok(id) = id.extract::<i64>()
+        && !body.is_empty()
     {
         let answer = Response {
             body,
@@ -349,7 +381,13 @@ fn lacks_label(response: &Bound<'_, PyAny>, id: &Bound<'_, PyAny>) -> bool {
         };
         return answer::lacks_label(&answer, id);
     }
-    let Ok(json) = response.call_method0(intern!(py, "json")) else {
+    let Some(json) = attribute(response, intern!(py, "json")) else {
+        return false;
+    };
+    if attribute(&json, intern!(py, "side_effect")).is_some_and(|effect| !effect.is_none()) {
+        return false;
+    }
+    let Ok(json) = json.call0() else {
         return false;
     };
     if json.hasattr(intern!(py, "cr_code")).unwrap_or(false)

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use crate::dispatch::host::{Arg, Failure, Fallible, Host, IssueState, Level, Reply};
+use crate::dispatch::host::{Arg, Failure, Fallible, Host, IssueState, Level, Reply, Value};
 use crate::dispatch::settings::ConfigError;
 use crate::task::DispatchStatus;
 
@@ -13,6 +13,8 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 const REFUSALS: u32 = 3;
 /// What is left of the time is rounded up to a whole interval when it lacks less than this.
 const TOLERANCE: f64 = 0.05;
+/// Sums of intervals miss the limit by less than this, in seconds.
+const INSTANT: f64 = 1e-9;
 
 /// What watching one issue needs besides a host.
 pub(crate) trait Watched: Host {
@@ -21,11 +23,25 @@ pub(crate) trait Watched: Host {
     fn shown_limit(&self) -> &Self::Value;
     /// The issue's address, or why there is none.
     fn issue_url(&self) -> Result<Result<String, ConfigError>, Self::Escape>;
-    fn ask(&self, url: &str) -> impl Future<Output = Fallible<Self::Reply, Self>> + Send
+    /// Asks and reads the answer before the client's life ends; `None` where the client kept
+    /// what went wrong to itself.
+    fn ask<T: Send>(
+        &self,
+        url: &str,
+        read: impl FnOnce(&Self::Reply) -> Fallible<T, Self> + Send,
+    ) -> impl Future<Output = Fallible<Option<T>, Self>> + Send
     where
         Self: Sized;
     /// Sleeps for one interval, or for the part of it that is left.
     fn pause(&self, rest: Option<f64>) -> impl Future<Output = Result<(), Self::Escape>> + Send;
+}
+
+/// What an answer says.
+enum Seen<V> {
+    Closed,
+    Nothing,
+    /// A status that does not pass, and why in words.
+    Refusal(u16, V),
 }
 
 /// Asks every `interval` seconds whether the issue is closed, for at most `limit` seconds.
@@ -42,7 +58,7 @@ pub(crate) async fn poll<W: Watched>(
             watched.log(
                 Level::Warning,
                 "Stopped waiting for issue #%s: %s",
-                &[Arg::Value(issue), Arg::Value(&wrong)],
+                &[Arg::Value(issue), Arg::Said(&wrong)],
             )?;
             return Ok(DispatchStatus::Failed);
         }
@@ -52,66 +68,66 @@ pub(crate) async fn poll<W: Watched>(
     let mut refusals: (u16, u32) = (0, 0);
     loop {
         // A replaced sleep takes no time, so what was asked for counts as well.
-        if started.elapsed().as_secs_f64().max(slept) >= limit {
+        let left = || limit - started.elapsed().as_secs_f64().max(slept);
+        if left() <= INSTANT {
             break;
         }
-        match watched.ask(&url).await {
-            Ok(reply) => match reply.status() {
-                Some(200) => {
-                    refusals = (0, 0);
-                    match reply.issue_state() {
-                        Ok(IssueState::Closed) => {
-                            watched.log(
-                                Level::Info,
-                                "Issue #%s closed — task completed",
-                                &[Arg::Value(issue)],
-                            )?;
-                            return Ok(DispatchStatus::Completed);
-                        }
-                        Ok(IssueState::Open | IssueState::NoAnswer) => {}
-                        Err(cause) => poll_error(watched, &cause.shown)?,
-                    }
-                }
-                Some(status @ (401 | 403 | 404 | 410)) => {
-                    refusals = (
-                        status,
-                        if refusals.0 == status {
-                            refusals.1 + 1
-                        } else {
-                            1
-                        },
-                    );
-                    if refusals.1 >= REFUSALS {
-                        let subject =
-                            format!("issue #{}", crate::dispatch::host::Value::text(issue));
-                        let cause = watched.refusal(&reply, &subject);
+        let read = |reply: &W::Reply| {
+            Ok(match reply.status() {
+                Some(200) => match reply.issue_state()? {
+                    IssueState::Closed => {
                         watched.log(
-                            Level::Warning,
-                            "Stopped waiting for issue #%s: %s, three times in a row",
-                            &[Arg::Value(issue), Arg::Value(&cause.shown)],
+                            Level::Info,
+                            "Issue #%s closed — task completed",
+                            &[Arg::Value(issue)],
                         )?;
-                        return Ok(DispatchStatus::Failed);
+                        Seen::Closed
                     }
+                    IssueState::Open | IssueState::NoAnswer => Seen::Nothing,
+                },
+                Some(status @ (401 | 403 | 404 | 410)) => {
+                    let refusal = watched.refusal(reply, &format!("issue #{}", issue.text()));
+                    Seen::Refusal(status, refusal.shown)
                 }
-                _ => refusals = (0, 0),
-            },
+                _ => Seen::Nothing,
+            })
+        };
+        match watched.ask(&url, read).await {
+            Ok(Some(Seen::Closed)) => return Ok(DispatchStatus::Completed),
+            Ok(Some(Seen::Refusal(status, said))) => {
+                let before = if refusals.0 == status { refusals.1 } else { 0 };
+                refusals = (status, before + 1);
+                if refusals.1 >= REFUSALS {
+                    watched.log(
+                        Level::Warning,
+                        "Stopped waiting for issue #%s: %s, three times in a row",
+                        &[Arg::Value(issue), Arg::Said(&said)],
+                    )?;
+                    return Ok(DispatchStatus::Failed);
+                }
+            }
+            Ok(Some(Seen::Nothing) | None) => refusals = (0, 0),
             Err(Failure::Failed(cause)) => {
                 refusals = (0, 0);
-                poll_error(watched, &cause.shown)?;
+                watched.log(
+                    Level::Warning,
+                    "Poll error for issue #%s: %s",
+                    &[Arg::Value(issue), Arg::Said(&cause.shown)],
+                )?;
             }
             Err(Failure::Escaped(escaped)) => return Err(escaped),
         }
-        let left = limit - started.elapsed().as_secs_f64().max(slept);
-        if left <= 0.0 {
+        let left = left();
+        if left <= INSTANT {
             break;
         }
-        if left + TOLERANCE >= interval {
-            watched.pause(None).await?;
-            slept += interval;
-        } else {
+        if left + TOLERANCE < interval {
+            // After the last sleep nothing is asked.
             watched.pause(Some(left)).await?;
             break;
         }
+        watched.pause(None).await?;
+        slept += interval;
     }
     watched.log(
         Level::Warning,
@@ -119,12 +135,4 @@ pub(crate) async fn poll<W: Watched>(
         &[Arg::Value(issue), Arg::Value(watched.shown_limit())],
     )?;
     Ok(DispatchStatus::TimedOut)
-}
-
-fn poll_error<W: Watched>(watched: &W, shown: &W::Value) -> Result<(), W::Escape> {
-    watched.log(
-        Level::Warning,
-        "Poll error for issue #%s: %s",
-        &[Arg::Value(watched.issue()), Arg::Value(shown)],
-    )
 }

@@ -137,7 +137,11 @@ def infer_task_type(title: str, description: str = "") -> TaskType:
 
     Without a keyword it is :attr:`TaskType.ROUTINE_CODING`.
     """
-    return _TYPES[_core.infer_task_type(title, description)]
+    try:
+        name = _core.infer_task_type(title, description)
+    except TypeError:  # no text: what `+` makes of it, or says of it
+        name = _core.infer_task_type(str(title + " " + description), "")
+    return _TYPES[name]
 
 
 # The core names a type by its place in this.
@@ -395,7 +399,12 @@ def _log_dispatch_result(
     max_retries: int,
 ) -> None:
     """Write a failed attempt to the log; *attempt* counts from 0."""
-    _seams.log_dispatch_result(title, result, attempt, max_retries)
+    if result.success:
+        return
+    shown = title[:60]
+    if attempt > 0:
+        logger.info("Retry %d/%d for task %r", attempt, max_retries, shown)
+    logger.warning("Dispatch attempt %d failed for task %r: %s", attempt + 1, shown, result.error)
 
 
 async def dispatch_task(
@@ -423,6 +432,9 @@ async def dispatch_task(
     Raises:
         ValueError: An unknown agent or task type, or a negative *max_retries*.
     """
+    refused = _validate_task(title, task_type, agent, issue_number)
+    if refused:
+        return refused
     flow = _seams.dispatch_task(
         title,
         description,
@@ -439,8 +451,10 @@ async def dispatch_task(
 
 def _member(members: type[StrEnum], given: Any, what: str, known: Iterable[Any]) -> Any:
     """Return the member of that name, or the key of the registry; ValueError for a stranger."""
-    if given is None or given == "" or isinstance(given, members):
-        return given or None
+    if not given:
+        return None
+    if isinstance(given, members):
+        return given
     if isinstance(given, str) and given in set(members):
         return members(given)
     if isinstance(given, str) and given not in set(known):
@@ -474,7 +488,6 @@ _seams = _core.Seams(
         "_dispatch_local",
         "_dispatch_via_api",
         "_dispatch_via_gitea",
-        "_log_dispatch_result",
         "_log_escalation",
         "_post_gitea_comment",
     ],
