@@ -54,14 +54,17 @@ class PlainAnswer:
 
     __slots__ = ("_body", "content", "status_code", "text")
 
-    def __init__(self, status_code, body=None, text=""):
+    def __init__(self, status_code, body=None, text="", content=None):
         self.status_code = status_code
         self.text = text
-        self.content = text.encode() if body is None else json.dumps(body).encode()
+        if content is None:
+            unreadable = body is None or isinstance(body, BaseException)
+            content = text.encode() if unreadable else json.dumps(body).encode()
+        self.content = content
         self._body = body
 
     def json(self):
-        if isinstance(self._body, Exception):
+        if isinstance(self._body, BaseException):
             raise self._body
         return self._body
 
