@@ -93,7 +93,7 @@ impl Flow {
                 Some((_, Moved::Ended(result))) => *lock(&self.slot.answer) = Some(result),
                 None => {}
             }
-            let asked = self.poll()?;
+            let asked = self.poll(py)?;
             moved = match iterator_of(asked.into_bound(py)) {
                 Ok(awaited) => {
                     let first = send(&awaited)?;
@@ -109,7 +109,7 @@ impl Flow {
 
     /// What the flow waits for next; where it has ended, what it came to as an exception, which is
     /// how an iterator of Python's says so.
-    fn poll(&self) -> PyResult<Py<PyAny>> {
+    fn poll(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let Some(mut running) = lock(&self.running).take() else {
             return Err(PyRuntimeError::new_err("the flow has ended"));
         };
@@ -121,7 +121,14 @@ impl Flow {
                 let asked = lock(&self.slot.asked).take();
                 asked.ok_or_else(|| PyRuntimeError::new_err("the flow waits for nothing"))
             }
-            Poll::Ready(result) => Err(PyStopIteration::new_err((result?,))),
+            Poll::Ready(Ok(result)) => Err(PyStopIteration::new_err((result,))),
+            // From a coroutine it would look like a result.
+            Poll::Ready(Err(error)) if error.is_instance_of::<PyStopIteration>(py) => {
+                let raised = PyRuntimeError::new_err("coroutine raised StopIteration");
+                raised.set_cause(py, Some(error));
+                Err(raised)
+            }
+            Poll::Ready(Err(error)) => Err(error),
         }
     }
 }
