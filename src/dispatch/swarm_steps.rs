@@ -724,6 +724,10 @@ impl<T: Transport> Watched for Watch<'_, T> {
         read(&answer).map(Some)
     }
 
+    fn sleeps_really(&self) -> bool {
+        true
+    }
+
     async fn pause(&self, rest: Option<f64>) -> Result<(), UnknownName> {
         let seconds = rest.unwrap_or(self.interval).max(0.0);
         self.sleep(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))

@@ -324,6 +324,16 @@ impl Watched for PyWatch {
         asked
     }
 
+    fn sleeps_really(&self) -> bool {
+        Python::attach(|py| {
+            let seams = self.host.seams.get();
+            let sleep = seams
+                .get(py, name!("asyncio"))
+                .and_then(|asyncio| asyncio.getattr(intern!(py, "sleep")));
+            sleep.is_ok_and(|sleep| seams.is_original_sleep(&sleep))
+        })
+    }
+
     async fn pause(&self, rest: Option<f64>) -> PyResult<()> {
         let sleeping = Python::attach(|py| -> PyResult<Py<PyAny>> {
             let asyncio = self.host.seams.get().get(py, name!("asyncio"))?;

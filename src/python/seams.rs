@@ -14,6 +14,7 @@ pub(super) type Name = for<'py> fn(Python<'py>) -> &'py Bound<'py, PyString>;
 pub(super) struct Seams {
     namespace: Py<PyDict>,
     originals: Py<PyDict>,
+    sleep: Py<PyAny>,
 }
 
 impl Seams {
@@ -25,7 +26,9 @@ impl Seams {
             let original = original.ok_or_else(|| PyKeyError::new_err(name.clone()))?;
             originals.set_item(name, original)?;
         }
+        let asyncio = namespace.py().import("asyncio")?;
         Ok(Self {
+            sleep: asyncio.getattr("sleep")?.unbind(),
             namespace: namespace.unbind(),
             originals: originals.unbind(),
         })
@@ -36,6 +39,11 @@ impl Seams {
         let name = name(py);
         let found = self.namespace.bind(py).get_item(name)?;
         found.ok_or_else(|| PyKeyError::new_err(name.clone().unbind()))
+    }
+
+    /// Whether that is asyncio's own sleep, as it was when this was made.
+    pub(super) fn is_original_sleep(&self, sleep: &Bound<'_, PyAny>) -> bool {
+        sleep.is(&self.sleep)
     }
 
     /// What somebody put in place of a function, if so.

@@ -15,6 +15,8 @@ const REFUSALS: u32 = 3;
 const TOLERANCE: f64 = 0.05;
 /// Sums of intervals miss the limit by less than this, in seconds.
 const INSTANT: f64 = 1e-9;
+/// Where sleeps are replaced, real time counts from here on, in seconds.
+const STALL: f64 = 1.0;
 
 /// What watching one issue needs besides a host.
 pub(crate) trait Watched: Host {
@@ -32,6 +34,8 @@ pub(crate) trait Watched: Host {
     ) -> impl Future<Output = Fallible<Option<T>, Self>> + Send
     where
         Self: Sized;
+    /// Whether sleeping takes its time; a replaced sleep takes none.
+    fn sleeps_really(&self) -> bool;
     /// Sleeps for one interval, or for the part of it that is left.
     fn pause(&self, rest: Option<f64>) -> impl Future<Output = Result<(), Self::Escape>> + Send;
 }
@@ -67,8 +71,16 @@ pub(crate) async fn poll<W: Watched>(
     let mut slept = 0.0_f64;
     let mut refusals: (u16, u32) = (0, 0);
     loop {
-        // A replaced sleep takes no time, so what was asked for counts as well.
-        let left = || limit - started.elapsed().as_secs_f64().max(slept);
+        let left = || {
+            // A replaced sleep takes no time, so what was asked for counts as well; and then what
+            // the machine needed in between does not, for it would change what is asked for.
+            let real = started.elapsed().as_secs_f64();
+            if watched.sleeps_really() || real > slept + STALL {
+                limit - real.max(slept)
+            } else {
+                limit - slept
+            }
+        };
         if left() <= INSTANT {
             break;
         }
