@@ -48,9 +48,10 @@ $(VENV)/tested-with: tests/python/requirements.txt | $(BIN)/maturin
 	cp $< $@
 
 wheel: check | $(BIN)/maturin ## Builds the wheel and installs it into .venv
-	rm -rf target/wheels
-	$(BIN)/maturin build --profile dev --out target/wheels
-	$(BIN)/python -m pip install --quiet --force-reinstall --no-deps target/wheels/*.whl
+	rm -rf dist
+	$(BIN)/maturin build --profile dev --out dist
+	@du -h dist/*.whl
+	$(BIN)/python -m pip install --quiet --force-reinstall --no-deps dist/*.whl
 
 python: wheel $(VENV)/tested-with ## Format, lints, types and tests of the Python package
 	$(BIN)/ruff format --check python tests
@@ -67,4 +68,4 @@ format: $(VENV)/tested-with ## Formats everything
 	$(BIN)/ruff check --fix python tests
 
 clean: ## Removes what was built
-	rm -rf target $(VENV)
+	rm -rf target dist $(VENV)

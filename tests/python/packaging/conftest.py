@@ -8,7 +8,7 @@ from timmy.dispatcher.sandbox import gitea_sandbox  # noqa: F401  (a fixture)
 @pytest.fixture(scope="session")
 def wheel():
     """The wheel that `make wheel` has built."""
-    [built] = (PROJECT / "target" / "wheels").glob("*.whl")
+    [built] = (PROJECT / "dist").glob("*.whl")
     return built
 
 

@@ -208,8 +208,16 @@ def test_in_a_dashboard_that_is_run_from_src(environment, wheel, checkout, gitea
     assert run("-c", same) == "True"
     assert "3 passed" in environment.run("-m", "pytest", "-q", cwd=checkout)
 
+    # Installed with `pip install -e`, its src/ comes behind site-packages on the path.
+    editable = environment.site_packages / "dashboard.pth"
+    editable.write_text(str(checkout / "src"))
+    assert environment.run(*CHECK) == ours(environment)
+    assert environment.run(*DASHBOARD_WORKS) == "dashboard 3"
+
     # Going back: the file restored.
     old.write_text(kept)
+    assert environment.run(*CHECK) == str(old)
+    editable.unlink()
     assert run(*CHECK) == str(old)
     environment.uninstall("timmy-dispatcher")
     assert run(*CHECK) == str(old)
