@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+BENCH := .venv-bench/bin
 PINNED := --constraint tests/python/requirements.txt
 
 # What the tests need beside Rust, Python and a C compiler, as command:package, such as
@@ -10,7 +11,7 @@ TEST_NEEDS := git:git
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-live check check-test rust python wheel format clean
+.PHONY: help demo test test-live check check-test rust python wheel bench format clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -54,18 +55,26 @@ wheel: check | $(BIN)/maturin ## Builds the wheel and installs it into .venv
 	$(BIN)/python -m pip install --quiet --force-reinstall --no-deps dist/*.whl
 
 python: wheel $(VENV)/tested-with ## Format, lints, types and tests of the Python package
-	$(BIN)/ruff format --check python tests
-	$(BIN)/ruff check python tests
+	$(BIN)/ruff format --check python tests benches
+	$(BIN)/ruff check python tests benches
 	$(BIN)/mypy python tests/python/typing
 	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml timmy.dispatcher._core
 	$(BIN)/python -m pytest -q --ignore tests/python/dropin
 	# As in a dashboard, whose `config` holds the settings from the start.
 	$(BIN)/python -m pytest -q tests/python/dropin
 
+bench: check | $(BIN)/maturin ## Speed; AGAINST=path/to/dispatcher.py make bench sets another beside it
+	test -x $(BENCH)/python || $(PYTHON) -m venv $(dir $(BENCH))
+	rm -rf target/wheels-release
+	$(BIN)/maturin build --release --out target/wheels-release
+	$(BENCH)/python -m pip install --quiet --force-reinstall --no-deps target/wheels-release/*.whl
+	cargo bench --quiet --no-default-features --bench inference
+	$(BENCH)/python benches/inference.py $(if $(AGAINST),--against $(AGAINST))
+
 format: $(VENV)/tested-with ## Formats everything
 	cargo fmt
-	$(BIN)/ruff format python tests
-	$(BIN)/ruff check --fix python tests
+	$(BIN)/ruff format python tests benches
+	$(BIN)/ruff check --fix python tests benches
 
 clean: ## Removes what was built
-	rm -rf target dist $(VENV)
+	rm -rf target dist $(VENV) .venv-bench
