@@ -111,6 +111,9 @@ impl Native {
             };
         }
         if error.is_connect() {
+            if reason.contains("InvalidContentType") {
+                "it does not speak TLS on this port; is it http://?".clone_into(&mut reason);
+            }
             if let (true, Some(broken)) = (
                 request.url.starts_with("https:"),
                 self.0.tls().broken.as_ref(),

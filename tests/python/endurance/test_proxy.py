@@ -1,12 +1,7 @@
 """Proxies of the environment, real ones on loopback, natively and as httpx does it."""
 
-import json
-import os
 import select
 import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import trustme
@@ -15,7 +10,6 @@ from endurance.raw import Raw
 from endurance.tls import server_context
 
 CLOSED = b'{"number":5,"state":"closed"}'
-PROGRAM = Path(__file__).with_name("reaching.py")
 
 
 def origin(connection):
@@ -42,23 +36,6 @@ def proxy(connection):
                     (there if ready is here else here).sendall(data)
 
 
-@pytest.fixture(scope="module")
-def reaching():
-    """A function that asks for the issue under some environment, in a fresh process."""
-    with subprocess.Popen(
-        [sys.executable, str(PROGRAM)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as program:
-
-        def reach(way, url, env):
-            case = {"way": way, "url": url, "env": env}
-            program.stdin.write(json.dumps(case) + "\n")
-            program.stdin.flush()
-            return json.loads(program.stdout.readline())
-
-        yield reach
-        program.stdin.close()
-
-
 @pytest.fixture
 def reach(reaching):
     """Asks through a proxy, if so; gives the outcome and what the proxy and the server saw."""
@@ -72,9 +49,7 @@ def reach(reaching):
                     text = text.replace(place, value)
                 return text
 
-            came = reaching(
-                way, filled(url), {name: filled(value) for name, value in env.items()}
-            )
+            came = reaching(way, filled(url), {name: filled(value) for name, value in env.items()})
             credentials = {
                 line.split(": ")[1]
                 for head in between.heads
