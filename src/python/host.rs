@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyBaseException, PyTypeError, PyUnicodeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
@@ -141,15 +141,37 @@ impl PyHost {
 
     /// An argument of a log line without secrets. Only texts and exceptions are looked into.
     fn shown(&self, value: &PyValue) -> PyValue {
-        let said = Python::attach(|py| {
+        Python::attach(|py| {
             let object = value.0.bind(py);
-            object.is_instance_of::<PyString>()
-                || object.is_instance_of::<pyo3::exceptions::PyBaseException>()
-        });
-        if said {
+            if object.is_instance_of::<PyString>() {
+                return self.cleaned(value);
+            }
+            if !object.is_instance_of::<PyBaseException>() {
+                return value.clone();
+            }
+            // A handler may look into an exception; a UnicodeError holds the whole text.
+            let parts = object.repr().map(|repr| text_of(&repr)).unwrap_or_default();
+            if object.is_instance_of::<PyUnicodeError>() || self.redact(&parts) != parts {
+                return self.value(&self.redact(&text_of(object)));
+            }
             self.cleaned(value)
-        } else {
-            value.clone()
+        })
+    }
+
+    /// An agent's document without what it was told to let us in, should it repeat that.
+    fn cleaned_document(&self, py: Python<'_>, document: PyValue) -> PyResult<PyValue> {
+        let secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        if secrets.is_empty() {
+            return Ok(document);
+        }
+        let json = py.import("json")?;
+        // What is no JSON is a mock's.
+        let Ok(text) = json.call_method1("dumps", (&document.0,)) else {
+            return Ok(document);
+        };
+        match secrets.without(&text_of(&text)) {
+            Some(clean) => Ok(json.call_method1("loads", (clean,))?.into()),
+            None => Ok(document),
         }
     }
 
@@ -450,7 +472,7 @@ impl Steps for PyHost {
 
     fn response(&self, reply: &PyReply) -> Step<PyValue, Self> {
         Python::attach(|py| match reply.document(py) {
-            Ok(document) => Ok(Ok(document)),
+            Ok(document) => Ok(Ok(self.cleaned_document(py, document)?)),
             Err(error) if is_ordinary(py, &error) => {
                 let mut cause = cause_of(py, error);
                 if let PyReply::Native(answer) = reply {
