@@ -51,12 +51,12 @@ pub(crate) fn unreadable(answer: &Response, error: &serde_json::Error) -> String
 /// That an answer is compressed, which it was not asked to be, and which is left as it is: a few
 /// bytes may stand for gigabytes.
 pub(crate) fn encoding(answer: &Response) -> Option<String> {
-    let encoding: String = answer
-        .header("content-encoding")?
-        .chars()
-        .take(20)
-        .collect();
-    (encoding != "identity").then(|| format!(" (it is encoded as {encoding:?}, unasked)"))
+    let known = ["gzip", "br", "deflate", "zstd"];
+    match answer.header("content-encoding")? {
+        "identity" | "" => None,
+        name if known.contains(&name) => Some(format!(" (it is compressed with {name}, unasked)")),
+        _ => Some(" (it is encoded, unasked)".to_owned()),
+    }
 }
 
 /// The ids of the labels of that name on one page.

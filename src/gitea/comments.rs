@@ -22,7 +22,7 @@ pub(crate) async fn post_comment<H: Host, C: GiteaClient<H>>(
     let subject = format!("issue #{number}");
     if reply.created() {
         return match reply.id() {
-            Ok(Some(id)) => Ok(Ok(id)),
+            Ok(Some(id)) => Ok(Ok(host.cleaned(&id))),
             Ok(None) => Ok(Err(host.cause("the answer to the comment holds no id"))),
             Err(Failure::Escaped(escaped)) => Err(escaped),
             Err(Failure::Failed(cause)) => failed(host, issue, cause),

@@ -112,6 +112,9 @@ impl Native {
             };
         }
         if error.is_connect() {
+            if reason.contains("InvalidContentType") {
+                "it does not speak TLS on this port; is it http://?".clone_into(&mut reason);
+            }
             if let (true, Some(broken)) = (
                 request.url.starts_with("https:"),
                 self.0.tls().broken.as_ref(),
@@ -183,7 +186,11 @@ impl Clients {
     }
 
     fn build(&self, idle_connections: usize) -> Result<reqwest::Client, String> {
-        reqwest::Client::builder()
+        let mut builder = reqwest::Client::builder();
+        if is_no_proxy_for_anyone() {
+            builder = builder.no_proxy();
+        }
+        builder
             .tls_backend_preconfigured(self.tls().config.clone())
             .redirect(Policy::none())
             .user_agent(USER_AGENT)
@@ -243,6 +250,12 @@ impl Tls {
             },
         }
     }
+}
+
+/// `NO_PROXY=*`, which reqwest takes for every name but not for addresses.
+fn is_no_proxy_for_anyone() -> bool {
+    let excepted = std::env::var("NO_PROXY").or_else(|_| std::env::var("no_proxy"));
+    excepted.is_ok_and(|hosts| hosts.split(',').any(|host| host.trim() == "*"))
 }
 
 fn build(request: &Request) -> Result<reqwest::Request, SendError> {

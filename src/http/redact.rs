@@ -8,6 +8,7 @@ use percent_encoding::NON_ALPHANUMERIC;
 /// use timmy_dispatcher::http::redact_url;
 /// assert_eq!(redact_url("http://me:secret@git.example/x"), "http://***@git.example/x");
 /// assert_eq!(redact_url("http://git.example/@me"), "http://git.example/@me");
+/// assert_eq!(redact_url("me:secret@git.example"), "me:***@git.example");
 /// ```
 #[must_use]
 pub fn redact_url(url: &str) -> String {
@@ -53,13 +54,23 @@ fn percent_decoded(text: &str) -> String {
         .into_owned()
 }
 
-/// `(scheme with "://", user and password, the rest)` of a URL that has a user.
-fn split_userinfo(url: &str) -> Option<(&str, &str, &str)> {
-    let after = url.find("://")? + 3;
-    let (scheme, rest) = url.split_at(after);
-    let end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
-    let at = rest.get(..end)?.rfind('@')?;
-    Some((scheme, rest.get(..at)?, rest.get(at + 1..)?))
+/// `(scheme with its slashes, user and password, the rest)` of a URL that has a user, also of what
+/// somebody took for a URL.
+pub(crate) fn split_userinfo(url: &str) -> Option<(&str, &str, &str)> {
+    let last = url.rfind('@')?;
+    let in_scheme = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
+    let colon = url.find(|c| !in_scheme(c)).unwrap_or(0);
+    let after = url.get(colon..).and_then(|rest| rest.strip_prefix(':'));
+    let rest = after.unwrap_or(url).trim_start_matches(['/', '\\']);
+    let start = url.len() - rest.len();
+    let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
+    let at = match authority.rfind('@') {
+        Some(at) => start + at,
+        // As likely as not a password with a slash in it.
+        None if reqwest::Url::parse(url).is_err() && last >= start => last,
+        None => return None,
+    };
+    Some((url.get(..start)?, url.get(start..at)?, url.get(at + 1..)?))
 }
 
 /// What is shorter is a placeholder: Gitea's tokens have 40 characters. Taking it out of every word
@@ -116,13 +127,25 @@ impl Secrets {
 
     /// The text with `***` in place of each secret and of each URL's user and password.
     pub(crate) fn redact(&self, text: &str) -> String {
-        let mut clean = redact_userinfo(text);
+        let clean = redact_userinfo(text);
+        self.without(&clean).unwrap_or(clean)
+    }
+
+    /// The text with `***` in place of each secret; None where there is none in it.
+    pub(crate) fn without(&self, text: &str) -> Option<String> {
+        let mut clean = None;
         for spelling in &self.spellings {
-            if clean.contains(spelling.as_str()) {
-                clean = clean.replace(spelling.as_str(), "***");
+            let so_far = clean.as_deref().unwrap_or(text);
+            if so_far.contains(spelling.as_str()) {
+                clean = Some(so_far.replace(spelling.as_str(), "***"));
             }
         }
         clean
+    }
+
+    /// Whether there is anything to hide.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.spellings.is_empty()
     }
 }
 
@@ -173,6 +196,25 @@ mod tests {
         secrets.add("token");
         assert_eq!(secrets.redact(r"b'token sekrit\n'"), "b'token ***'");
         assert_eq!(secrets.redact("bad sekrit"), "bad ***");
+    }
+
+    #[test]
+    fn what_is_no_url_may_have_a_password_too() {
+        for (url, shown) in [
+            ("http:/me:secret@host/x", "http:/***@host/x"),
+            ("//me:secret@host", "//***@host"),
+            ("me:secret@host", "me:***@host"),
+            ("http://me:sec/ret@host/x", "http://***@host/x"),
+            ("http://me:sec'ret@host/@x", "http://***@host/@x"),
+            ("ftp:\\\\me:secret@host", "ftp:\\\\***@host"),
+            ("me@secret@host", "***@host"),
+            ("@", "***@"),
+            ("http://host/a@b?c=d@e", "http://host/a@b?c=d@e"),
+            ("host", "host"),
+            ("", ""),
+        ] {
+            assert_eq!(redact_url(url), shown);
+        }
     }
 
     #[test]

@@ -12,9 +12,9 @@ use super::drive::Slot;
 use super::host::PyHost;
 use super::runtime;
 use super::seams::Seams;
-use super::values::{PyReply, PyValue, cause_of, is_ordinary};
+use super::values::{PyReply, PyValue, cause_of, is_ordinary, text_of};
 use crate::dispatch::host::{Body, Failure, Fallible, GiteaClient, Host, Value};
-use crate::http::{Method, Repeat, Request, Response, SendError, Transport};
+use crate::http::{Method, Repeat, Request, Response, SendError, Transport, split_userinfo};
 
 /// An object with httpx's `get` and `post`, and the context manager that ends its life.
 struct Opened {
@@ -188,7 +188,19 @@ impl PyClient {
     ) -> PyResult<PyValue> {
         let asked = Python::attach(|py| -> PyResult<Py<PyAny>> {
             let keywords = PyDict::new(py);
-            if let Some(headers) = &self.headers {
+            let mut headers = self
+                .headers
+                .as_ref()
+                .map(|headers| headers.bind(py).clone());
+            let mut url = url.0.bind(py).clone();
+            if split_userinfo(&text_of(&url)).is_some() {
+                let none = py.None().into_bound(py);
+                let given = (client.0.bind(py), &url, headers.as_ref().unwrap_or(&none));
+                let http = self.seams.get().get(py, name!("_http"))?;
+                let (shown, sent) = http.call_method1("addressed", given)?.extract()?;
+                (url, headers) = (shown, sent);
+            }
+            if let Some(headers) = headers {
                 keywords.set_item(intern!(py, "headers"), headers)?;
             }
             if let Some(json) = json {
@@ -197,7 +209,7 @@ impl PyClient {
             Ok(client
                 .0
                 .bind(py)
-                .call_method(method, (&url.0,), Some(&keywords))?
+                .call_method(method, (url,), Some(&keywords))?
                 .unbind())
         })?;
         let answer = self.slot.ask(asked).await?;

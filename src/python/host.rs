@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyBaseException, PyTypeError, PyUnicodeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyString};
@@ -134,6 +134,42 @@ impl PyHost {
         })
     }
 
+    /// What a server or an exception said, without secrets. Only texts and exceptions are looked into.
+    fn shown(&self, value: &PyValue) -> PyValue {
+        Python::attach(|py| {
+            let object = value.0.bind(py);
+            if object.is_instance_of::<PyString>() {
+                return self.cleaned(value);
+            }
+            if !object.is_instance_of::<PyBaseException>() {
+                return value.clone();
+            }
+            // A handler may look into an exception; a UnicodeError holds the whole text.
+            let parts = object.repr().map(|repr| text_of(&repr)).unwrap_or_default();
+            if object.is_instance_of::<PyUnicodeError>() || self.redact(&parts) != parts {
+                return self.value(&self.redact(&text_of(object)));
+            }
+            self.cleaned(value)
+        })
+    }
+
+    /// An agent's document without what it was told to let us in, should it repeat that.
+    fn cleaned_document(&self, py: Python<'_>, document: PyValue) -> PyResult<PyValue> {
+        let secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        if secrets.is_empty() {
+            return Ok(document);
+        }
+        let json = py.import("json")?;
+        // What is no JSON is a mock's.
+        let Ok(text) = json.call_method1("dumps", (&document.0,)) else {
+            return Ok(document);
+        };
+        match secrets.without(&text_of(&text)) {
+            Some(clean) => Ok(json.call_method1("loads", (clean,))?.into()),
+            None => Ok(document),
+        }
+    }
+
     async fn with_helper(
         &self,
         name: Name,
@@ -178,7 +214,7 @@ impl Host for PyHost {
                 arguments.push(match arg {
                     Arg::Number(number) => number.into_pyobject(py)?.into_any(),
                     Arg::Value(value) => value.0.bind(py).clone(),
-                    Arg::Said(value) => self.cleaned(value).0.into_bound(py),
+                    Arg::Said(value) => self.shown(value).0.into_bound(py),
                 });
             }
             let method = match level {
@@ -456,7 +492,8 @@ impl Steps for PyHost {
     }
 
     fn response(&self, reply: &PyReply) -> Fallible<PyValue, Self> {
-        Python::attach(|py| reply.document(py)).map_err(|error| {
+        let read = |py: Python<'_>| self.cleaned_document(py, reply.document(py)?);
+        Python::attach(read).map_err(|error| {
             let mut failure = client::failure(error);
             if let (Failure::Failed(cause), PyReply::Native(answer)) = (&mut failure, reply) {
                 cause.text += &gitea::answer::encoding(answer).unwrap_or_default();

@@ -7,6 +7,7 @@ makers', the request goes through httpx. httpx is never imported for that look.
 
 from __future__ import annotations
 
+import base64
 import json
 import logging
 import os
@@ -106,6 +107,24 @@ def for_helpers() -> Factory:
         return _httpx_client()
     except ImportError:
         return NativeClient
+
+
+def addressed(
+    client: Any, url: str, headers: dict[str, str] | None
+) -> tuple[str, dict[str, str] | None]:
+    """Return a URL without its user and password, and the header that says the same.
+
+    httpx would send just that header, and write the whole URL to its log. Any other client gets
+    what it was to get.
+    """
+    httpx = sys.modules.get("httpx")
+    if httpx is None or type(client) is not httpx.AsyncClient:
+        return url, headers
+    parsed = httpx.URL(url)
+    pair = f"{parsed.username}:{parsed.password}".encode()
+    kept = {name: value for name, value in (headers or {}).items() if name != "Authorization"}
+    basic = f"Basic {base64.b64encode(pair).decode()}"
+    return str(parsed.copy_with(userinfo=b"")), {**kept, "Authorization": basic}
 
 
 def _httpx_client() -> Factory:

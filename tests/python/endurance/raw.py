@@ -37,6 +37,7 @@ class Connection:
         method, path, _ = head.decode().split(" ", 2)
         self.server.requests.append((method, path))
         self.server.heads.append(head.decode())
+        self.server.bodies.append(body.decode())
         self.server.carriers.append(self.number)
         return method, path
 
@@ -71,9 +72,10 @@ class Raw:
         self.port = self._listening.getsockname()[1]
         scheme = "http" if context is None else "https"
         self.url = f"{scheme}://127.0.0.1:{self.port}"
-        #: Method and path of every request, its whole head, and the connection it came over.
+        #: Method and path of every request, its head, its body, and the connection it came over.
         self.requests: list[tuple[str, str]] = []
         self.heads: list[str] = []
+        self.bodies: list[str] = []
         self.carriers: list[int] = []
         self.accepted = 0
         self._streams: list[socket.socket] = []

@@ -50,7 +50,7 @@ def served(request):
 
 
 @pytest.fixture
-def gitea(served, caplog):
+def gitea(served, caplog, one_tls_context):
     yield served
     served.clear_faults()
     gc.collect()
