@@ -11,14 +11,19 @@ from statistics import median
 from types import ModuleType, SimpleNamespace
 
 
-def arguments(description: str) -> argparse.Namespace:
-    """Read the command line of a bench."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument(
-        "--against", metavar="PATH", help="another implementation's dispatcher.py", default=None
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """Return what every bench can be told."""
+    options = argparse.ArgumentParser(description=description)
+    options.add_argument("--against", metavar="PATH", help="another implementation's dispatcher.py")
+    options.add_argument(
+        "--rounds", type=int, default=25, help="rounds of which to take the median"
     )
-    parser.add_argument("--rounds", type=int, default=25, help="rounds of which to take the median")
-    parsed = parser.parse_args()
+    return options
+
+
+def arguments(description: str | None) -> argparse.Namespace:
+    """Read the command line of a bench, and the other implementation if one is named."""
+    parsed = parser(description).parse_args()
     parsed.against = parsed.against and load(parsed.against)
     return parsed
 

@@ -25,30 +25,27 @@ _chosen: str | Factory | None = None
 _told: set[str] = set()
 
 #: The functions between a call of the client and the socket: module, class, names.
-_ON_THE_WAY = (
-    (
-        "httpx",
-        "AsyncClient",
+_ON_THE_WAY = tuple(
+    (package, class_name, tuple(names.split()))
+    for package, class_name, names in (
         (
+            "httpx",
+            "AsyncClient",
             "__init__ __aenter__ __aexit__ get post request build_request send aclose"
             " _init_transport _init_proxy_transport _transport_for_url _send_handling_auth"
-            " _send_handling_redirects _send_single_request _merge_url _merge_headers"
+            " _send_handling_redirects _send_single_request _merge_url _merge_headers",
         ),
-    ),
-    (
-        "httpx",
-        "AsyncHTTPTransport",
-        "__init__ __aenter__ __aexit__ handle_async_request aclose",
-    ),
-    ("httpx", "Request", "__init__"),
-    ("httpx", "Response", "__init__ json aread"),
-    (
-        "httpcore",
-        "AsyncConnectionPool",
-        "__init__ handle_async_request create_connection",
-    ),
-    ("httpcore", "AsyncHTTPConnection", "__init__ handle_async_request _connect"),
-    ("httpcore", "AsyncHTTP11Connection", "__init__ handle_async_request"),
+        (
+            "httpx",
+            "AsyncHTTPTransport",
+            "__init__ __aenter__ __aexit__ handle_async_request aclose",
+        ),
+        ("httpx", "Request", "__init__"),
+        ("httpx", "Response", "__init__ json aread"),
+        ("httpcore", "AsyncConnectionPool", "__init__ handle_async_request create_connection"),
+        ("httpcore", "AsyncHTTPConnection", "__init__ handle_async_request _connect"),
+        ("httpcore", "AsyncHTTP11Connection", "__init__ handle_async_request"),
+    )
 )
 #: Where the makers' own modules look these classes up: holder, package, class.
 _LOOKED_UP = (
@@ -133,54 +130,72 @@ def _httpx_client() -> Factory:
     return httpx.AsyncClient
 
 
+#: What a look found to be the makers': module, name and class; class, name and code object.
+_classes: tuple[tuple[Any, str, Any], ...] = ()
+_functions: tuple[tuple[Any, str, Any], ...] = ()
+#: Modules of the makers' that were not imported then.
+_absent: tuple[str, ...] = ()
+
+
 def _replaced() -> str | None:
     """Name the first thing on the way that is not its makers', None if all is."""
     httpx = sys.modules.get("httpx")
-    if httpx is None:
+    if httpx is None or _is_as_found(httpx):
         return None
+    return _look()
+
+
+def _is_as_found(httpx: Any) -> bool:
+    # Asked before each request, so it only compares.
+    if not _classes or _classes[0][0] is not httpx:
+        return False
+    for module, name, cls in _classes:
+        if getattr(module, name, None) is not cls:
+            return False
+    for cls, name, code in _functions:
+        function = getattr(cls, name, None)
+        if type(function) is not FunctionType or function.__code__ is not code:
+            return False
+    return all(name not in sys.modules for name in _absent)
+
+
+def _look() -> str | None:
+    global _classes, _functions, _absent
+    absent: list[str] = []
+    classes: list[tuple[Any, str, Any]] = []
+    functions: list[tuple[Any, str, Any]] = []
     for package, class_name, names in _ON_THE_WAY:
         module = sys.modules.get(package)
         if module is None:
+            absent.append(package)
             continue
-        found = _foreign(module, package, class_name, names)
-        if found is not None:
-            return found
-    for holder, package, class_name in _LOOKED_UP:
-        module = sys.modules.get(holder)
-        held = getattr(module, class_name, None)
-        if held is not None and held is not getattr(sys.modules.get(package), class_name, held):
-            return f"{holder}.{class_name}"
-    return None
-
-
-#: Classes looked through before: (package, class) → the class and its functions' code objects.
-_known: dict[tuple[str, str], tuple[Any, tuple[tuple[str, Any], ...]]] = {}
-
-
-def _foreign(module: Any, package: str, class_name: str, names: str) -> str | None:
-    cls = getattr(module, class_name, None)
-    known = _known.get((package, class_name))
-    if known is None or known[0] is not cls:
+        cls = getattr(module, class_name, None)
         if not isinstance(cls, type):
             return f"{package}.{class_name}"
         directory = os.path.dirname(getattr(module, "__file__", None) or "")
-        functions = []
-        for name in names.split():
+        for name in names:
             function = getattr(cls, name, None)
             if function is None and name.startswith("_"):
                 continue  # a private name of another version
             if not directory or not _made_in(function, directory):
                 return f"{package}.{class_name}.{name}"
-            functions.append((name, function.__code__))  # type: ignore[union-attr]
+            functions.append((cls, name, function.__code__))  # type: ignore[union-attr]
         # A subclass that overrides none of these is still somebody else's.
         if not any(_made_in(value, directory) for value in vars(cls).values()):
             return f"{package}.{class_name}"
-        known = (cls, tuple(functions))
-        _known[package, class_name] = known
-    for name, code in known[1]:
-        function = getattr(cls, name, None)
-        if type(function) is not FunctionType or function.__code__ is not code:
-            return f"{package}.{class_name}.{name}"
+        classes.append((module, class_name, cls))
+    for holder, package, class_name in _LOOKED_UP:
+        module = sys.modules.get(holder)
+        if module is None:
+            absent.append(holder)
+            continue
+        held = getattr(module, class_name, None)
+        if held is None:
+            continue  # looked up elsewhere in another version
+        if held is not getattr(sys.modules.get(package), class_name, held):
+            return f"{holder}.{class_name}"
+        classes.append((module, class_name, held))
+    _classes, _functions, _absent = tuple(classes), tuple(functions), tuple(absent)
     return None
 
 
