@@ -9,9 +9,14 @@ PINNED := --constraint tests/python/requirements.txt
 # `node:nodejs psql:postgresql-client`. For root `make test` installs them; anybody else is told how to.
 TEST_NEEDS := git:git
 
+# Drawn once; a failure in `make soak` is repeated with the seed that it printed.
+ifndef SEED
+SEED := $(shell od -An -N4 -tu4 /dev/urandom | tr -d ' ')
+endif
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-live check check-test rust python wheel bench format clean
+.PHONY: help demo test test-live soak check check-test rust python wheel bench format clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -25,6 +30,12 @@ test: check-test rust python ## Sets up and runs every check and every test
 
 test-live: wheel $(VENV)/tested-with ## Tests against a Gitea of yours: GITEA_URL=… GITEA_TOKEN=… make test-live
 	TIMMY_TEST_LIVE=1 $(BIN)/python -m pytest -q -m live tests/python/wire
+
+soak: wheel $(VENV)/tested-with ## Endurance at full size, an hour or so; SEED=… repeats a failure
+	@echo "SEED=$(SEED)"
+	PROPTEST_CASES=100000 PROPTEST_RNG_SEED=$(SEED) cargo test --release --test hostile
+	cargo test --release --test inference_fuzz -- --texts 100000000 --seed $(SEED)
+	SOAK=1 SEED=$(SEED) $(BIN)/python -m pytest -q tests/python/endurance
 
 check: ## Says what the machine lacks for building
 	@PYTHON=$(PYTHON) scripts/check-machine demo

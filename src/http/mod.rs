@@ -10,7 +10,9 @@ use std::future::Future;
 use std::time::Duration;
 
 pub use native::Native;
-pub(crate) use redact::{Secrets, split_userinfo};
+pub(crate) use redact::Secrets;
+#[cfg(feature = "python")]
+pub(crate) use redact::split_userinfo;
 pub use redact::{redact_url, redact_userinfo};
 
 /// The most that is read of an answer's body, in bytes.

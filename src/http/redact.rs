@@ -65,9 +65,9 @@ pub(crate) fn split_userinfo(url: &str) -> Option<(&str, &str, &str)> {
     let start = url.len() - rest.len();
     let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
     let at = match authority.rfind('@') {
-        Some(at) => start + at,
         // As likely as not a password with a slash in it.
-        None if reqwest::Url::parse(url).is_err() && last >= start => last,
+        _ if last >= start && reqwest::Url::parse(url).is_err() => last,
+        Some(at) => start + at,
         None => return None,
     };
     Some((url.get(..start)?, url.get(start..at)?, url.get(at + 1..)?))
@@ -143,7 +143,8 @@ impl Secrets {
         clean
     }
 
-    /// Whether there is anything to hide.
+    /// Whether there is nothing to hide.
+    #[cfg(feature = "python")]
     pub(crate) fn is_empty(&self) -> bool {
         self.spellings.is_empty()
     }

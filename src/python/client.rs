@@ -197,7 +197,9 @@ impl PyClient {
                 let none = py.None().into_bound(py);
                 let given = (client.0.bind(py), &url, headers.as_ref().unwrap_or(&none));
                 let http = self.seams.get().get(py, name!("_http"))?;
-                let (shown, sent) = http.call_method1("addressed", given)?.extract()?;
+                let (shown, sent) = http
+                    .call_method1(intern!(py, "addressed"), given)?
+                    .extract()?;
                 (url, headers) = (shown, sent);
             }
             if let Some(headers) = headers {

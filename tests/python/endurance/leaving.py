@@ -11,6 +11,8 @@ import sys
 import threading
 import time
 
+# A shell that starts something in the background has it ignore this one.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 WORK, PHASE, ENDING, URL, KEY = sys.argv[1:]
 TASKS = 3
 

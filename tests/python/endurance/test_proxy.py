@@ -196,6 +196,17 @@ def test_a_proxy_that_refuses(reach, way, scheme):
         assert "roxy" in came["said"][0], came
 
 
+def test_socks_is_refused_and_not_passed_by(reach):
+    came, asked, _, reached = reach("native", {"ALL_PROXY": "socks5://PROXY"}, LOCAL)
+    assert "unsupported scheme socks5" in came["said"][0]
+    assert (asked, reached) == ([], 0)
+
+
+def test_what_is_no_proxy_is_ignored(reach):
+    came, _, _, reached = reach("native", {"ALL_PROXY": "ftp://PROXY"}, LOCAL)
+    assert (came["status"], reached) == ("completed", 1)
+
+
 @pytest.mark.parametrize("way", ["native", "httpx"])
 def test_a_proxy_that_is_not_there(reach, way):
     came, _, _, _ = reach(way, {"HTTP_PROXY": "http://me:p%40ss@127.0.0.1:1"})
