@@ -11,10 +11,10 @@ TEST_NEEDS := git:git
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-live check check-test rust python wheel bench format clean
+.PHONY: help demo test test-live check check-test rust python wheel bench fuzz-inference format clean
 
 help: ## This list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 	@echo "PYTHON=python3.12 chooses another Python."
 
 demo: wheel ## Builds into .venv and shows a dozen tasks being dispatched, nothing to configure
@@ -57,7 +57,7 @@ wheel: check | $(BIN)/maturin ## Builds the wheel and installs it into .venv
 python: wheel $(VENV)/tested-with ## Format, lints, types and tests of the Python package
 	$(BIN)/ruff format --check python tests benches
 	$(BIN)/ruff check python tests benches
-	$(BIN)/mypy python tests/python/typing
+	$(BIN)/mypy python tests/python/typing benches
 	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml timmy.dispatcher._core
 	$(BIN)/python -m pytest -q --ignore tests/python/dropin
 	# As in a dashboard, whose `config` holds the settings from the start.
@@ -70,6 +70,9 @@ bench: check | $(BIN)/maturin ## Speed; AGAINST=path/to/dispatcher.py make bench
 	$(BENCH)/python -m pip install --quiet --force-reinstall --no-deps target/wheels-release/*.whl
 	cargo bench --quiet --no-default-features --bench inference
 	$(BENCH)/python benches/inference.py $(if $(AGAINST),--against $(AGAINST))
+
+fuzz-inference: check ## 100 million random texts against the specification of inference
+	cargo test --quiet --release --no-default-features --test inference_fuzz -- --texts 100000000
 
 format: $(VENV)/tested-with ## Formats everything
 	cargo fmt
