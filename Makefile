@@ -7,7 +7,7 @@ PINNED := --constraint tests/python/requirements.txt
 
 # What the tests need beside Rust, Python and a C compiler, as command:package, such as
 # `node:nodejs psql:postgresql-client`. For root `make test` installs them; anybody else is told how to.
-TEST_NEEDS := git:git
+TEST_NEEDS := git:git node:nodejs npm:npm chromium:chromium
 
 # Drawn once; a failure in `make soak` is repeated with the seed that it printed.
 ifndef SEED
@@ -16,17 +16,17 @@ endif
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-live soak check check-test rust python wheel bench format clean
+.PHONY: help demo test test-live soak check check-test rust python wheel bench fuzz-inference format clean
 
 help: ## This list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 	@echo "PYTHON=python3.12 chooses another Python."
 
 demo: wheel ## Builds into .venv and shows a dozen tasks being dispatched, nothing to configure
 	@$(BIN)/python -m pip install --quiet $(PINNED) 'timmy-dispatcher[cli]'
 	@$(BIN)/timmy-dispatch demo
 
-test: check-test rust python ## Sets up and runs every check and every test
+test: check-test rust python test-web ## Sets up and runs every check and every test
 
 test-live: wheel $(VENV)/tested-with ## Tests against a Gitea of yours: GITEA_URL=… GITEA_TOKEN=… make test-live
 	TIMMY_TEST_LIVE=1 $(BIN)/python -m pytest -q -m live tests/python/wire
@@ -44,7 +44,7 @@ check-test: ## Says what the machine lacks for the tests; for root it installs t
 	@PYTHON=$(PYTHON) scripts/check-machine test $(TEST_NEEDS)
 
 rust: check ## Format, lints and tests of the crate
-	cargo fmt --check
+	cargo fmt --all --check
 	cargo clippy --all-targets --features sandbox,python -- -D warnings
 	cargo clippy --no-default-features -- -D warnings
 	cargo test --features sandbox
@@ -66,9 +66,9 @@ wheel: check | $(BIN)/maturin ## Builds the wheel and installs it into .venv
 	$(BIN)/python -m pip install --quiet --force-reinstall --no-deps dist/*.whl
 
 python: wheel $(VENV)/tested-with ## Format, lints, types and tests of the Python package
-	$(BIN)/ruff format --check python tests benches
-	$(BIN)/ruff check python tests benches
-	$(BIN)/mypy python tests/python/typing
+	$(BIN)/ruff format --check python tests benches web
+	$(BIN)/ruff check python tests benches web
+	$(BIN)/mypy python tests/python/typing benches
 	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml timmy.dispatcher._core
 	$(BIN)/python -m pytest -q --ignore tests/python/dropin
 	# As in a dashboard, whose `config` holds the settings from the start.
@@ -79,13 +79,23 @@ bench: check | $(BIN)/maturin ## Speed; AGAINST=path/to/dispatcher.py make bench
 	rm -rf target/wheels-release
 	$(BIN)/maturin build --release --out target/wheels-release
 	$(BENCH)/python -m pip install --quiet --force-reinstall --no-deps target/wheels-release/*.whl
+	$(BENCH)/python -m pip install --quiet $(PINNED) httpx
 	cargo bench --quiet --no-default-features --bench inference
 	$(BENCH)/python benches/inference.py $(if $(AGAINST),--against $(AGAINST))
+	cargo build --quiet --release --features sandbox --example bench-dispatch
+	$(BENCH)/python benches/dispatch.py --bare target/release/examples/bench-dispatch $(if $(AGAINST),--against $(AGAINST))
+	$(BENCH)/python benches/host_driven.py $(if $(AGAINST),--against $(AGAINST))
+	$(BENCH)/python benches/starting.py
 
-format: $(VENV)/tested-with ## Formats everything
-	cargo fmt
-	$(BIN)/ruff format python tests benches
-	$(BIN)/ruff check --fix python tests benches
+fuzz-inference: check ## 100 million random texts against the specification of inference
+	cargo test --quiet --release --no-default-features --test inference_fuzz -- --texts 100000000
+
+format: $(VENV)/tested-with format-web ## Formats everything
+	cargo fmt --all
+	$(BIN)/ruff format python tests benches web
+	$(BIN)/ruff check --fix python tests benches web
+
+include web/rules.mk
 
 clean: ## Removes what was built
-	rm -rf target dist $(VENV) .venv-bench
+	rm -rf target dist $(VENV) .venv-bench web/node_modules web/core web/types

@@ -37,7 +37,7 @@ def load(path: str) -> ModuleType:
         gitea_enabled=True,
     )
     config = ModuleType("config")
-    config.settings = settings
+    vars(config)["settings"] = settings
     sys.modules.setdefault("config", config)
     spec = importlib.util.spec_from_file_location("other_dispatcher", path)
     if spec is None or spec.loader is None:
@@ -48,15 +48,17 @@ def load(path: str) -> ModuleType:
     return module
 
 
-def medians(runs: Mapping[str, Callable[[], int]], rounds: int) -> dict[str, float]:
-    """Return the median seconds a call of each run, which returns how many calls it made.
+def medians(runs: Mapping[str, Callable[[], Callable[[], int]]], rounds: int) -> dict[str, float]:
+    """Return the median seconds a call of each run.
 
-    The runs take turns, so that what disturbs the machine disturbs them all.
+    A run prepares itself and returns what is timed, which returns how many calls it made. The runs
+    take turns, so that what disturbs the machine disturbs them all.
     """
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     gc.disable()
     for round_number in range(rounds + 1):
-        for name, run in runs.items():
+        for name, prepare in runs.items():
+            run = prepare()
             begin = time.perf_counter()
             calls = run()
             elapsed = time.perf_counter() - begin

@@ -1,13 +1,14 @@
 """Inference from Python, beside another implementation if there is one: `make bench`.
 
-Texts are prose without a keyword unless the table says otherwise. Every call of the non-ASCII
-case gets a string that was never seen: its UTF-8 form, which Python keeps once it was asked for,
-is part of what is measured.
+Texts are prose without a keyword unless the table says otherwise. Python keeps the UTF-8 form of a
+non-ASCII string once it was asked for; "new strings" are those that were never asked.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
 from random import Random
+from types import ModuleType
 
 import comparison
 from timmy import dispatcher
@@ -39,78 +40,100 @@ def with_keywords(text: str, *keywords: str) -> str:
 TITLE = prose(40)
 FEW = with_keywords(prose(2000), "spike", "performance", "fast")
 FIRST = "Design " + with_keywords(prose(2000), "spike", "performance", "fast")
-Infer = Callable[..., object]
-Case = tuple[str, str | None, list[str]]
+Function = Callable[..., object]
 
 
-def cases() -> Iterator[Case]:
-    """Yield what a row is called, its title and its descriptions; no title: these are titles."""
-    yield "title of 40 characters", None, [TITLE] * 5_000
-    yield "2 KB", TITLE, [prose(2000)] * 1_000
-    yield "2 KB, keyword last", TITLE, [prose(1994) + "poc"] * 1_000
-    yield "2 KB, mixed non-ASCII", TITLE, [prose(2000, MIXED) for _ in range(200)]
-    yield "2 KB, three keywords", TITLE, [FEW] * 1_000
-    yield "200 KB", TITLE, [prose(200_000)] * 5
+@dataclass
+class Case:
+    """A row: texts that are judged as descriptions, or as titles where there is no title."""
 
+    name: str
+    title: str | None
+    texts: list[str]
+    new: bool = False
 
-def run(infer: Infer, title: str | None, texts: list[str]) -> Callable[[], int]:
-    """Return what is timed: a call for each text."""
+    def run(self, function: Function) -> Callable[[], Callable[[], int]]:
+        """Return a run that calls a function with each text."""
 
-    def titles() -> int:
-        for text in texts:
-            infer(text)
+        def prepare() -> Callable[[], int]:
+            texts = [text[:1] + text[1:] for text in self.texts] if self.new else self.texts
+            return lambda: self.call(function, texts)
+
+        return prepare
+
+    def call(self, function: Function, texts: list[str]) -> int:
+        """Call a function with each text."""
+        if title := self.title:
+            for text in texts:
+                function(title, text)
+        else:
+            for text in texts:
+                function(text)
         return len(texts)
 
-    def descriptions() -> int:
-        # A copy, that has no UTF-8 form yet.
-        for text in [text[:1] + text[1:] for text in texts] if not texts[0].isascii() else texts:
-            infer(title, text)
-        return len(texts)
+    def bytes(self) -> int:
+        """Return how much text a call gets."""
+        return len(((self.title or "") + self.texts[0]).encode())
 
-    return descriptions if title else titles
+
+INFERENCE = [
+    Case("title of 40 characters", None, [TITLE] * 5_000),
+    Case("2 KB", TITLE, [prose(2000)] * 1_000),
+    Case("2 KB, keyword last", TITLE, [prose(1994) + "poc"] * 1_000),
+    Case("2 KB, three keywords", TITLE, [FEW] * 1_000),
+    Case("2 KB, mixed non-ASCII", TITLE, [prose(2000, MIXED)] * 1_000),
+    Case("2 KB, mixed non-ASCII, new strings", TITLE, [prose(2000, MIXED)] * 100, new=True),
+    Case("200 KB", TITLE, [prose(200_000)] * 5),
+]
+
+EXPLANATION = [
+    Case("2 KB", TITLE, [prose(2000)] * 1_000),
+    Case("2 KB, keyword last", TITLE, [prose(1994) + "poc"] * 1_000),
+    Case("2 KB, three keywords", TITLE, [FEW] * 1_000),
+    Case("2 KB, four keywords, the best first", TITLE, [FIRST] * 1_000),
+]
+
+
+def inference(other: ModuleType | None, rounds: int) -> None:
+    """Print the table of `infer_task_type`."""
+    implementations = {"this": dispatcher} | ({"other": other} if other else {})
+    rows = [("`infer_task_type`", *implementations, "ratio" if other else "GB/s")]
+    for case in INFERENCE:
+        runs = {name: case.run(of.infer_task_type) for name, of in implementations.items()}
+        seconds = comparison.medians(runs, rounds)
+        speed = f"{case.bytes() / seconds['this'] / 1e9:.2f}"
+        last = f"{seconds['other'] / seconds['this']:.0f}×" if other else speed
+        rows.append((case.name, *map(comparison.duration, seconds.values()), last))
+    comparison.table(*rows)
+
+
+def look(*texts: str) -> object:
+    """Explain and look at the matches."""
+    return dispatcher.explain_task_type(*texts).matches
+
+
+def explanation(rounds: int) -> None:
+    """Print the table of `explain_task_type`, which finds the matches when they are looked at."""
+    functions: dict[str, Function] = {
+        "`infer_task_type`": dispatcher.infer_task_type,
+        "`explain_task_type`": dispatcher.explain_task_type,
+        "`explain_task_type(…).matches`": look,
+    }
+    rows = [("", *functions)]
+    for case in EXPLANATION:
+        runs = {name: case.run(function) for name, function in functions.items()}
+        infer, *explain = comparison.medians(runs, rounds).values()
+        cells = [f"{comparison.duration(seconds)} ({seconds / infer:.1f}×)" for seconds in explain]
+        rows.append((case.name, comparison.duration(infer), *cells))
+    comparison.table(*rows)
 
 
 def main() -> None:
     """Print the tables."""
     arguments = comparison.arguments(__doc__ or "")
-    implementations = {"this": dispatcher}
-    if arguments.against:
-        implementations["other"] = arguments.against
-    rows = [
-        ("`infer_task_type`", *implementations, *(["ratio"] if arguments.against else ["GB/s"]))
-    ]
-    for name, title, texts in cases():
-        runs = {
-            which: run(module.infer_task_type, title, texts)
-            for which, module in implementations.items()
-        }
-        seconds = comparison.medians(runs, arguments.rounds)
-        size = len(((title or "") + texts[0]).encode())
-        last = (
-            f"{seconds['other'] / seconds['this']:.0f}×"
-            if arguments.against
-            else f"{size / seconds['this'] / 1e9:.2f}"
-        )
-        rows.append((name, *map(comparison.duration, seconds.values()), last))
-    comparison.table(*rows)
+    inference(arguments.against, arguments.rounds)
     print()
-
-    rows = [("`explain_task_type`", "explained", "matches looked at", "inferred", "ratio")]
-    for name, text in [
-        ("2 KB", prose(2000)),
-        ("2 KB, three keywords", FEW),
-        ("2 KB, four keywords, the best type's first", FIRST),
-    ]:
-        texts = [text] * 1_000
-        runs = {
-            "explained": run(dispatcher.explain_task_type, TITLE, texts),
-            "looked": run(lambda *of: dispatcher.explain_task_type(*of).matches, TITLE, texts),
-            "inferred": run(dispatcher.infer_task_type, TITLE, texts),
-        }
-        seconds = comparison.medians(runs, arguments.rounds)
-        ratio = f"{seconds['explained'] / seconds['inferred']:.1f}×"
-        rows.append((name, *map(comparison.duration, seconds.values()), ratio))
-    comparison.table(*rows)
+    explanation(arguments.rounds)
 
 
 main()

@@ -24,48 +24,30 @@ fn infer_task_type(title: &Bound<'_, PyString>, description: &Bound<'_, PyString
     infer::infer_task_type(&text(title), &text(description)) as usize
 }
 
-/// The matches of an explanation, of which Python makes objects when they are looked at.
-#[pyclass(frozen)]
-struct Evidence(Vec<infer::Match>);
-
 type SpanParts = (&'static str, usize, usize);
+type MatchParts = (String, usize, Vec<SpanParts>);
 
-#[pymethods]
-impl Evidence {
-    /// Keyword, type and spans in code points of every match.
-    fn matches(&self) -> Vec<(&str, usize, Vec<SpanParts>)> {
-        let span = |span: &infer::Span| (span.field.as_str(), span.start, span.end);
-        self.0
-            .iter()
-            .map(|found| {
-                let spans = found.spans.iter().map(span).collect();
-                (&*found.keyword, found.task_type as usize, spans)
-            })
-            .collect()
-    }
-}
-
-/// The type's index in `routes()`, the agent, and the evidence.
-type Parts = (usize, String, Evidence);
-
-fn explained(
+/// Keyword, type and spans in code points of every match.
+fn parts(
     title: &Bound<'_, PyString>,
     description: &Bound<'_, PyString>,
     explain: impl FnOnce(&str, &str) -> Explanation,
-) -> Parts {
+) -> Vec<MatchParts> {
     let (title, description) = (text(title), text(description));
     let explanation = explain(&title, &description);
     let explanation = explanation.in_unit(&title, &description, Unit::CodePoints);
-    (
-        explanation.task_type as usize,
-        explanation.agent.as_str().to_owned(),
-        Evidence(explanation.matches),
-    )
+    let matches = explanation.matches.into_iter().map(|found| {
+        let spans = found.spans.iter();
+        let spans = spans.map(|span| (span.field.as_str(), span.start, span.end));
+        (found.keyword, found.task_type as usize, spans.collect())
+    });
+    matches.collect()
 }
 
+/// Every match in a text.
 #[pyfunction]
-fn explain_task_type(title: &Bound<'_, PyString>, description: &Bound<'_, PyString>) -> Parts {
-    explained(title, description, infer::explain_task_type)
+fn matches(title: &Bound<'_, PyString>, description: &Bound<'_, PyString>) -> Vec<MatchParts> {
+    parts(title, description, infer::explain_task_type)
 }
 
 fn invalid(error: impl std::fmt::Display) -> PyErr {
@@ -106,8 +88,12 @@ impl Classifier {
         self.0.infer(&text(title), &text(description)) as usize
     }
 
-    fn explain(&self, title: &Bound<'_, PyString>, description: &Bound<'_, PyString>) -> Parts {
-        explained(title, description, |title, description| {
+    fn matches(
+        &self,
+        title: &Bound<'_, PyString>,
+        description: &Bound<'_, PyString>,
+    ) -> Vec<MatchParts> {
+        parts(title, description, |title, description| {
             self.0.explain(title, description)
         })
     }
@@ -156,9 +142,8 @@ fn agents() -> Vec<Agent> {
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Classifier>()?;
-    module.add_class::<Evidence>()?;
     module.add_function(wrap_pyfunction!(infer_task_type, module)?)?;
-    module.add_function(wrap_pyfunction!(explain_task_type, module)?)?;
+    module.add_function(wrap_pyfunction!(matches, module)?)?;
     module.add_function(wrap_pyfunction!(routes, module)?)?;
     module.add_function(wrap_pyfunction!(agents, module)?)
 }

@@ -85,6 +85,11 @@ def test_a_table_of_ones_own():
     assert table.infer("design") is TaskType.TRIAGE
 
 
+def test_a_string_is_no_list_of_keywords():
+    with pytest.raises(TypeError, match="the keywords of research are a string"):
+        Classifier([(TaskType.RESEARCH, "cve")])
+
+
 def test_a_table_from_a_file(tmp_path):
     path = tmp_path / "signals.toml"
     path.write_text('[[signal]]\ntype = "research"\nkeywords = ["cve"]\n', encoding="utf-8")

@@ -1,16 +1,16 @@
 """Writes the golden vectors of inference: what every build of the core has to answer.
 
-    python tests/vectors/generate.py path/to/the/replaced/dispatcher.py
+    python tests/vectors/generate.py [path/to/the/replaced/dispatcher.py]
 
-The argument is the module that this project replaces; it is asked for every answer and is not
-needed to run the vectors. The texts come from a fixed seed and from the keywords in
-`src/infer/signals.rs`.
+The texts come from a fixed seed and from the keywords in `src/infer/signals.rs`, the answers from
+`explain` below. The argument is the module that this project replaces: it is asked for every
+answer, too, and has to agree.
 
 `inference.jsonl`: one JSON array a line, all ASCII:
 
     [title, description, task type]
 
-`explanation.jsonl`: the same with the evidence, which comes from `explain` below:
+`explanation.jsonl`: some of them with the evidence:
 
     [title, description, task type, agent, [[keyword, task type, [span, …]], …]]
 
@@ -41,6 +41,13 @@ PROSE = (
 FOREIGN_PROSE = "größe élève Ärger кнопку страница вход 修复 按钮 İstanbul ΣΑΣ ǅ ﬁx 🚀 👩‍💻 naïve ½"
 FILLER = PROSE.split()
 FOREIGN = FOREIGN_PROSE.split()
+AGENTS = {
+    "claude_code": "architecture refactoring complex_reasoning code_review",
+    "kimi_code": "parallel_implementation routine_coding fast_iteration",
+    "agent_api": "research analysis specialized",
+    "timmy": "triage planning creative orchestration",
+}
+AGENT_OF = {task_type: agent for agent, types in AGENTS.items() for task_type in types.split()}
 # Each lowers into nothing that a keyword holds, or, the last two, into an i with a dot and a k.
 STRANGERS = "ſıкаеорсхѕіΑΒΕΚéöåÅ\u0307\u200b\u00ad\ufeff\x00\x1c\x85\u2028ßﬀ\u0130\u212a"
 SURROGATES = "\ud800\udbff\udc00\udfff\ud83d\udca9"
@@ -227,8 +234,8 @@ def load(path: str) -> ModuleType:
     return module
 
 
-def main(oracle_path: str) -> None:
-    oracle = load(oracle_path)
+def main(oracle_path: str | None = None) -> None:
+    oracle = oracle_path and load(oracle_path)
     # Through JSON once: a high and a low surrogate that meet there are one character.
     texts = {tuple(json.loads(json.dumps(pair))): None for pair in Texts().all()}
     pick = random.Random(SEED)
@@ -237,16 +244,18 @@ def main(oracle_path: str) -> None:
         (HERE / "explanation.jsonl").open("w", encoding="ascii") as explanation,
     ):
         for title, description in texts:
-            task_type = oracle.infer_task_type(title, description)
-            inferred, matches = explain(title, description)
-            assert inferred == task_type, (title, description)
+            task_type, matches = explain(title, description)
+            agent = AGENT_OF[task_type]
+            if oracle:
+                assert oracle.infer_task_type(title, description) == task_type
+                assert oracle.select_agent(task_type) == agent
             vector = [title, description, task_type]
+            inference.write(json.dumps(vector, separators=(",", ":")) + "\n")
             # Half of those with several matches, and a few of the rest.
             if pick.random() < (0.5 if len(matches) > 1 else 0.05) and len(matches) < 40:
-                vector = [*vector, oracle.select_agent(task_type), matches]
+                vector += [agent, matches]
                 explanation.write(json.dumps(vector, separators=(",", ":")) + "\n")
-            inference.write(json.dumps(vector[:3], separators=(",", ":")) + "\n")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

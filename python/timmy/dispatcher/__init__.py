@@ -19,11 +19,11 @@ import asyncio
 import atexit
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from . import _core, _http
 from ._http import use_http as use_http
@@ -144,8 +144,9 @@ def infer_task_type(title: str, description: str = "") -> TaskType:
     return _TYPES[name]
 
 
-# The core names a type by its place in this.
+# The core names a type by its place in this; the agents are those of the built-in routes.
 _TYPES = tuple(TaskType(task_type) for task_type, _ in _core.routes())
+_AGENTS = tuple(AgentType(agent) for _, agent in _core.routes())
 
 
 @dataclass(frozen=True)
@@ -183,35 +184,46 @@ class Explanation:
         """The matches of the type itself."""
         return tuple(match for match in self.matches if match.task_type == self.task_type)
 
-    if not TYPE_CHECKING:
-
-        def __getattr__(self, name):
-            """Make the matches when they are looked at: that takes longer than finding them."""
-            if name != "matches" or "_evidence" not in self.__dict__:
-                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-            matches = tuple(
-                Match(keyword, _TYPES[of], tuple(Span(*span) for span in spans))
-                for keyword, of, spans in self._evidence.matches()
-            )
-            self.__dict__["matches"] = matches
-            return matches
-
-        def __getstate__(self):
-            """Return the fields, for pickle and copy."""
-            return {"task_type": self.task_type, "agent": self.agent, "matches": self.matches}
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the fields, for pickle and copy."""
+        return {"task_type": self.task_type, "agent": self.agent, "matches": self.matches}
 
 
-def _explanation(task_type: int, agent: str, evidence: _core.Evidence) -> Explanation:
+class _MatchesWhenLookedAt:
+    """Finds the matches of an explanation the first time, and puts them into its place."""
+
+    def __get__(self, explanation: Explanation | None, owner: type | None = None) -> Any:
+        found_by = explanation and explanation.__dict__.get("_found_by")
+        if not found_by:
+            raise AttributeError("matches")
+        find, title, description = found_by
+        matches = tuple(
+            Match(keyword, _TYPES[of], tuple(Span(*span) for span in spans))
+            for keyword, of, spans in find(title, description)
+        )
+        explanation.__dict__["matches"] = matches
+        return matches
+
+
+# After the decorator, which would take it for the default of the field.
+type.__setattr__(Explanation, "matches", _MatchesWhenLookedAt())
+
+
+def _explanation(
+    of: int, find: Callable[[str, str], Any], title: str, description: str
+) -> Explanation:
     explanation = object.__new__(Explanation)
-    explanation.__dict__.update(
-        task_type=_TYPES[task_type], agent=AgentType(agent), _evidence=evidence
-    )
+    fields = explanation.__dict__
+    fields["task_type"] = _TYPES[of]
+    fields["agent"] = _AGENTS[of]
+    fields["_found_by"] = find, title, description
     return explanation
 
 
 def explain_task_type(title: str, description: str = "") -> Explanation:
     """Return the type of a text with every keyword found and its place."""
-    return _explanation(*_core.explain_task_type(title, description))
+    of = _core.infer_task_type(title, description)
+    return _explanation(of, _core.matches, title, description)
 
 
 class Classifier:
@@ -227,7 +239,11 @@ class Classifier:
         default: TaskType = TaskType.ROUTINE_CODING,
     ) -> None:
         """Take a table; ValueError for an unknown type or an empty keyword."""
-        table = [(str(task_type), list(keywords)) for task_type, keywords in signals]
+        table = []
+        for task_type, keywords in signals:
+            if isinstance(keywords, str):
+                raise TypeError(f"the keywords of {task_type} are a string: put it into a list")
+            table.append((str(task_type), list(keywords)))
         self._core = _core.Classifier(table, str(default))
 
     @classmethod
@@ -263,7 +279,8 @@ class Classifier:
 
     def explain(self, title: str, description: str = "") -> Explanation:
         """Return the type of a text with every keyword found and its place."""
-        return _explanation(*self._core.explain(title, description))
+        of = self._core.infer(title, description)
+        return _explanation(of, self._core.matches, title, description)
 
 
 async def _post_gitea_comment(

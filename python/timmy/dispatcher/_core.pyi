@@ -5,14 +5,13 @@ from typing import Any, Literal, TypeAlias, final
 
 __all__ = [
     "Classifier",
-    "Evidence",
     "Flow",
     "SandboxServer",
     "Seams",
     "agents",
     "assignment_comment",
-    "explain_task_type",
     "infer_task_type",
+    "matches",
     "request",
     "routes",
     "shut_down",
@@ -66,15 +65,8 @@ class Seams:
     ) -> Flow: ...
     def poll_issue_completion(self, issue: Any, interval: Any, limit: Any) -> Flow: ...
 
-@final
-class Evidence:
-    """The matches of an explanation."""
-
-    def matches(
-        self,
-    ) -> list[tuple[str, int, list[tuple[Literal["title", "description"], int, int]]]]: ...
-
-_Parts: TypeAlias = tuple[int, str, Evidence]
+_Span: TypeAlias = tuple[Literal["title", "description"], int, int]
+_Matches: TypeAlias = list[tuple[str, int, list[_Span]]]
 
 @final
 class Classifier:
@@ -86,14 +78,14 @@ class Classifier:
     @staticmethod
     def from_toml(text: str) -> Classifier: ...
     def infer(self, title: str, description: str) -> int: ...
-    def explain(self, title: str, description: str) -> _Parts: ...
+    def matches(self, title: str, description: str) -> _Matches: ...
 
-def explain_task_type(title: str, description: str) -> _Parts: ...
 def agents() -> list[tuple[str, str, list[str], str | None, int, str]]: ...
 def assignment_comment(
     display_name: Any, task_type: Any, description: Any, criteria: Any
 ) -> str: ...
 def infer_task_type(title: str, description: str) -> int: ...
+def matches(title: str, description: str) -> _Matches: ...
 def request(
     method: str, url: str, authorization: str | None, body: bytes | None, timeout: float
 ) -> Flow: ...
