@@ -7,7 +7,7 @@ PINNED := --constraint tests/python/requirements.txt
 
 # What the tests need beside Rust, Python and a C compiler, as command:package, such as
 # `node:nodejs psql:postgresql-client`. For root `make test` installs them; anybody else is told how to.
-TEST_NEEDS := git:git
+TEST_NEEDS := git:git node:nodejs npm:npm chromium:chromium
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -21,7 +21,7 @@ demo: wheel ## Builds into .venv and shows a dozen tasks being dispatched, nothi
 	@$(BIN)/python -m pip install --quiet $(PINNED) 'timmy-dispatcher[cli]'
 	@$(BIN)/timmy-dispatch demo
 
-test: check-test rust python ## Sets up and runs every check and every test
+test: check-test rust python test-web ## Sets up and runs every check and every test
 
 test-live: wheel $(VENV)/tested-with ## Tests against a Gitea of yours: GITEA_URL=… GITEA_TOKEN=… make test-live
 	TIMMY_TEST_LIVE=1 $(BIN)/python -m pytest -q -m live tests/python/wire
@@ -33,7 +33,7 @@ check-test: ## Says what the machine lacks for the tests; for root it installs t
 	@PYTHON=$(PYTHON) scripts/check-machine test $(TEST_NEEDS)
 
 rust: check ## Format, lints and tests of the crate
-	cargo fmt --check
+	cargo fmt --all --check
 	cargo clippy --all-targets --features sandbox,python -- -D warnings
 	cargo clippy --no-default-features -- -D warnings
 	cargo test --features sandbox
@@ -55,8 +55,8 @@ wheel: check | $(BIN)/maturin ## Builds the wheel and installs it into .venv
 	$(BIN)/python -m pip install --quiet --force-reinstall --no-deps dist/*.whl
 
 python: wheel $(VENV)/tested-with ## Format, lints, types and tests of the Python package
-	$(BIN)/ruff format --check python tests benches
-	$(BIN)/ruff check python tests benches
+	$(BIN)/ruff format --check python tests benches web
+	$(BIN)/ruff check python tests benches web
 	$(BIN)/mypy python tests/python/typing
 	$(BIN)/python -m mypy.stubtest --mypy-config-file pyproject.toml timmy.dispatcher._core
 	$(BIN)/python -m pytest -q --ignore tests/python/dropin
@@ -71,10 +71,12 @@ bench: check | $(BIN)/maturin ## Speed; AGAINST=path/to/dispatcher.py make bench
 	cargo bench --quiet --no-default-features --bench inference
 	$(BENCH)/python benches/inference.py $(if $(AGAINST),--against $(AGAINST))
 
-format: $(VENV)/tested-with ## Formats everything
-	cargo fmt
-	$(BIN)/ruff format python tests benches
-	$(BIN)/ruff check --fix python tests benches
+format: $(VENV)/tested-with format-web ## Formats everything
+	cargo fmt --all
+	$(BIN)/ruff format python tests benches web
+	$(BIN)/ruff check --fix python tests benches web
+
+include web/rules.mk
 
 clean: ## Removes what was built
-	rm -rf target dist $(VENV) .venv-bench
+	rm -rf target dist $(VENV) .venv-bench web/node_modules web/core web/types
