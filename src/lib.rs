@@ -43,6 +43,9 @@ pub mod watch;
 mod python;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
+#[cfg(feature = "wasm")]
+#[expect(unreachable_pub, reason = "wasm-bindgen exports only what is pub")]
+mod wasm;
 
 /// The Rust blocks of the README are run as doc tests.
 #[cfg(all(doctest, feature = "net", feature = "tables"))]

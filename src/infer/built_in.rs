@@ -35,59 +35,97 @@ pub(super) fn infer<const VECTOR: bool>(title: &str, description: &str) -> TaskT
 
 /// The type of a text and every keyword in it; `VECTOR` allows the vector search.
 pub(super) fn explain<const VECTOR: bool>(title: &str, description: &str) -> Explanation {
-    let (title, description) = (Plain::of(title), Plain::of(description));
-    let mut found = Vec::new();
-    search::<VECTOR>(
-        title.as_str().as_bytes(),
-        Set::MAX,
-        &mut |start, keyword| {
-            let span = title.span(Field::Title, start, start + keyword.text.len());
-            insert(&mut found, (start, keyword, vec![span]));
-            Set::MAX
-        },
-    );
-    let end = title.as_str().len();
-    for (keyword, blank) in across(title.as_str(), description.as_str(), Set::MAX) {
-        let before = title.span(Field::Title, end - blank, end);
-        let after = description.span(Field::Description, 0, keyword.text.len() - blank - 1);
-        let spans = [before, after].into_iter();
-        let spans = spans.filter(|span| span.start < span.end).collect();
-        insert(&mut found, (end - blank, keyword, spans));
-    }
-    search::<VECTOR>(
-        description.as_str().as_bytes(),
-        Set::MAX,
-        &mut |start, keyword| {
-            let span = description.span(Field::Description, start, start + keyword.text.len());
-            insert(&mut found, (end + 1 + start, keyword, vec![span]));
-            Set::MAX
-        },
-    );
-    let winner = found.iter().min_by_key(|(_, keyword, _)| keyword.better);
-    let task_type = winner.map_or(TaskType::RoutineCoding, |(_, keyword, _)| keyword.task_type);
+    let found = evidence::<VECTOR>(title, description);
+    let task_type = decided(&found);
+    let found = found.into_iter().map(|found| Match {
+        keyword: found.keyword.text.to_owned(),
+        task_type: found.keyword.task_type,
+        spans: found.spans.into_iter().flatten().collect(),
+    });
     Explanation {
         task_type,
         agent: select_agent(task_type),
-        matches: found
-            .into_iter()
-            .map(|(_, keyword, spans)| Match {
-                keyword: keyword.text.to_owned(),
-                task_type: keyword.task_type,
-                spans,
-            })
-            .collect(),
+        matches: found.collect(),
     }
 }
 
-/// Where a keyword begins in both fields with a blank between, the keyword, and its spans.
-type Found = (usize, &'static Keyword, Vec<Span>);
+/// A keyword in a text.
+pub(crate) struct Found {
+    keyword: &'static Keyword,
+    /// Where it begins in both fields with a blank between.
+    start: usize,
+    /// The part of the title and the part of the description, as far as there are any.
+    pub(crate) spans: [Option<Span>; 2],
+}
+
+impl Found {
+    /// Its place in the list of all keywords, in order of priority.
+    #[cfg(feature = "wasm")]
+    pub(crate) fn index(&self) -> Option<usize> {
+        let keyword = |known: &Keyword| std::ptr::eq(known, self.keyword);
+        KEYWORDS.iter().position(keyword)
+    }
+}
+
+/// All keywords with their types, in order of priority.
+#[cfg(feature = "wasm")]
+pub(crate) fn keywords() -> impl Iterator<Item = (TaskType, &'static str)> {
+    KEYWORDS
+        .iter()
+        .map(|keyword| (keyword.task_type, keyword.text))
+}
+
+/// The type that keywords speak for.
+pub(crate) fn decided(found: &[Found]) -> TaskType {
+    let best = found.iter().min_by_key(|found| found.keyword.better);
+    best.map_or(TaskType::RoutineCoding, |found| found.keyword.task_type)
+}
+
+/// Every keyword in a text, by position, priority and length; `VECTOR` allows the vector search.
+pub(crate) fn evidence<const VECTOR: bool>(title: &str, description: &str) -> Vec<Found> {
+    let (title, description) = (Plain::of(title), Plain::of(description));
+    let end = title.as_str().len();
+    let mut all = Vec::new();
+    for (keyword, blank) in across(title.as_str(), description.as_str(), Set::MAX) {
+        let before = title.span(Field::Title, end - blank, end);
+        let after = description.span(Field::Description, 0, keyword.text.len() - blank - 1);
+        let spans = [before, after].map(|span| (span.start < span.end).then_some(span));
+        insert(&mut all, end - blank, keyword, spans);
+    }
+    look::<VECTOR>(&mut all, Field::Title, &title, 0);
+    look::<VECTOR>(&mut all, Field::Description, &description, end + 1);
+    all
+}
+
+/// Looks for keywords in a field, which begins at an offset.
+fn look<const VECTOR: bool>(all: &mut Vec<Found>, field: Field, text: &Plain<'_>, offset: usize) {
+    search::<VECTOR>(text.as_str().as_bytes(), Set::MAX, &mut |start, keyword| {
+        let span = Some(text.span(field, start, start + keyword.text.len()));
+        let spans = match field {
+            Field::Title => [span, None],
+            Field::Description => [None, span],
+        };
+        insert(all, offset + start, keyword, spans);
+        Set::MAX
+    });
+}
 
 /// Inserts by position, priority and length. The search comes upon the keywords almost in that
 /// order: the place is at the end or a little before.
-fn insert(found: &mut Vec<Found>, new: Found) {
-    let order = |(start, keyword, _): &Found| (*start, keyword.better, keyword.text.len());
-    let before = found.iter().rposition(|old| order(old) <= order(&new));
-    found.insert(before.map_or(0, |last| last + 1), new);
+fn insert(all: &mut Vec<Found>, start: usize, keyword: &'static Keyword, spans: [Option<Span>; 2]) {
+    all.push(Found {
+        keyword,
+        start,
+        spans,
+    });
+    let order = |found: &Found| (found.start, found.keyword.better, found.keyword.text.len());
+    let mut end = all.len();
+    while let Some([before, new]) = all.get_mut(..end).and_then(|part| part.last_chunk_mut())
+        && order(new) < order(before)
+    {
+        std::mem::swap(before, new);
+        end -= 1;
+    }
 }
 
 /// The keywords that run from the end of the title into the description, in order of priority, and

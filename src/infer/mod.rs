@@ -12,8 +12,12 @@ mod text;
 #[cfg(target_arch = "x86_64")]
 mod vector;
 
+#[cfg(feature = "wasm")]
+pub(crate) use built_in::{decided, evidence, keywords};
 pub use classifier::{Classifier, Explanation, Match, TableError};
 pub use signals::SIGNALS;
+#[cfg(feature = "wasm")]
+pub(crate) use text::Counter;
 pub use text::{Field, Span, Unit};
 
 use crate::task::TaskType;

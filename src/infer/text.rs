@@ -58,7 +58,7 @@ impl Span {
 }
 
 /// Counts places in a text, cheaply if each is behind the one before.
-pub(super) struct Counter<'a> {
+pub(crate) struct Counter<'a> {
     text: &'a str,
     unit: Unit,
     /// A place in bytes, and in the unit.
@@ -66,7 +66,7 @@ pub(super) struct Counter<'a> {
 }
 
 impl<'a> Counter<'a> {
-    pub(super) fn new(text: &'a str, unit: Unit) -> Self {
+    pub(crate) fn new(text: &'a str, unit: Unit) -> Self {
         let unit = if text.is_ascii() { Unit::Bytes } else { unit };
         Self {
             text,
@@ -75,7 +75,7 @@ impl<'a> Counter<'a> {
         }
     }
 
-    pub(super) fn span(&mut self, span: Span) -> Span {
+    pub(crate) fn span(&mut self, span: Span) -> Span {
         if span.start < self.at.0 {
             self.at = (0, 0);
         }
@@ -91,10 +91,17 @@ impl<'a> Counter<'a> {
     fn length(&self, start: usize, end: usize) -> usize {
         match (self.unit, self.text.get(start..end)) {
             (Unit::Bytes, _) | (_, None) => end.saturating_sub(start),
-            (Unit::CodePoints, Some(part)) => part.chars().count(),
-            (Unit::Utf16, Some(part)) => part.chars().map(char::len_utf16).sum(),
+            // A character's first byte is no continuation; that of one with two units is 0xF0 or more.
+            (Unit::CodePoints, Some(part)) => count(part, |byte| byte & 0xC0 != 0x80),
+            (Unit::Utf16, Some(part)) => {
+                count(part, |byte| byte & 0xC0 != 0x80) + count(part, |byte| byte >= 0xF0)
+            }
         }
     }
+}
+
+fn count(text: &str, counts: impl Fn(u8) -> bool) -> usize {
+    text.bytes().filter(|byte| counts(*byte)).count()
 }
 
 /// `title + " " + description`, lowered, with the origin of every byte.

@@ -65,43 +65,63 @@ impl Registry {
 
 impl Default for Registry {
     fn default() -> Self {
-        let agent =
-            |name, display_name: &str, gitea_label: Option<&str>, max_concurrent, interface| {
-                let strengths = TaskType::ALL
-                    .iter()
-                    .copied()
-                    .filter(|t| select_agent(*t) == name)
-                    .collect();
-                AgentSpec {
-                    name,
-                    display_name: display_name.to_owned(),
-                    strengths,
-                    gitea_label: gitea_label.map(str::to_owned),
-                    max_concurrent,
-                    interface,
-                    api_endpoint: None,
-                }
-            };
-        Self(vec![
-            agent(
-                AgentName::CLAUDE_CODE,
-                "Claude Code",
-                Some("claude-ready"),
-                1,
-                Interface::Gitea,
-            ),
-            agent(
-                AgentName::KIMI_CODE,
-                "Kimi Code",
-                Some("kimi-ready"),
-                1,
-                Interface::Gitea,
-            ),
-            agent(AgentName::AGENT_API, "Agent API", None, 5, Interface::Api),
-            agent(AgentName::TIMMY, "Timmy", None, 1, Interface::Local),
-        ])
+        let spec = |agent: &BuiltIn| AgentSpec {
+            name: agent.name.clone(),
+            display_name: agent.display_name.to_owned(),
+            strengths: TaskType::ALL
+                .iter()
+                .copied()
+                .filter(|task_type| select_agent(*task_type) == agent.name)
+                .collect(),
+            gitea_label: agent.gitea_label.map(str::to_owned),
+            max_concurrent: agent.max_concurrent,
+            interface: agent.interface,
+            api_endpoint: None,
+        };
+        Self(BUILT_IN.iter().map(spec).collect())
     }
 }
+
+/// What is fixed of an agent that is there from the start.
+pub(crate) struct BuiltIn {
+    pub(crate) name: AgentName,
+    pub(crate) display_name: &'static str,
+    pub(crate) gitea_label: Option<&'static str>,
+    max_concurrent: u32,
+    pub(crate) interface: Interface,
+}
+
+/// The built-in agents, in the order of registration.
+pub(crate) const BUILT_IN: &[BuiltIn] = &[
+    BuiltIn {
+        name: AgentName::CLAUDE_CODE,
+        display_name: "Claude Code",
+        gitea_label: Some("claude-ready"),
+        max_concurrent: 1,
+        interface: Interface::Gitea,
+    },
+    BuiltIn {
+        name: AgentName::KIMI_CODE,
+        display_name: "Kimi Code",
+        gitea_label: Some("kimi-ready"),
+        max_concurrent: 1,
+        interface: Interface::Gitea,
+    },
+    BuiltIn {
+        name: AgentName::AGENT_API,
+        display_name: "Agent API",
+        gitea_label: None,
+        max_concurrent: 5,
+        interface: Interface::Api,
+    },
+    BuiltIn {
+        name: AgentName::TIMMY,
+        display_name: "Timmy",
+        gitea_label: None,
+        max_concurrent: 1,
+        interface: Interface::Local,
+    },
+];
 
 /// The built-in route of a task type: the agent that is best at it.
 ///

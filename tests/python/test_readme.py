@@ -40,7 +40,7 @@ def test_every_block_is_of_a_kind_that_is_tested():
     assert README.count("```") == 2 * len(BLOCKS)
     # The Rust ones are doc tests of the crate.
     assert {language for language, _ in BLOCKS} == {
-        *("console", "python", "toml", "rust", "rust,no_run")
+        *("console", "python", "toml", "html", "rust", "rust,no_run")
     }
 
 
@@ -105,7 +105,7 @@ def commands():
 
 
 def test_the_commands_exist():
-    makefile = (PROJECT / "Makefile").read_text()
+    makefile = (PROJECT / "Makefile").read_text() + (PROJECT / "web/rules.mk").read_text()
     cli = app.app.registered_commands
     known = {command.callback.__name__: inspect.getsource(command.callback) for command in cli}
     shown = set()
@@ -120,7 +120,7 @@ def test_the_commands_exist():
                 assert f'"{option}"' in source, f"{name} {option}"
         elif program == "pip":
             assert arguments[0] == "install"
-            assert arguments[1] in {".", ".[cli]"}
+            assert arguments[1] in {".", ".[cli]", ".[web]"}
         elif program == "cargo":
             assert (PROJECT / "examples" / f"{arguments[2]}.rs").is_file()
         else:
@@ -131,6 +131,17 @@ def test_the_commands_exist():
     assert shown == set(known)
     layouts = (PROJECT / "tests/python/packaging/test_layouts.py").read_text()
     assert EXTEND_PATH in layouts
+
+
+def test_the_element_is_the_examples():
+    [page] = blocks("html")
+    [script, element] = (" ".join(part.split()) for part in page.split("\n\n"))
+    example = PROJECT / "web/example"
+    assert script in (example / "index.html").read_text()
+    attributes = re.findall(r'[\w-]+="\w+"', element)
+    assert attributes == re.findall(
+        r'[\w-]+="\w+"', (example / "new_task.html").read_text().split("task-type-preview")[1]
+    )
 
 
 def test_the_links_lead_somewhere():
