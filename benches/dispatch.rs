@@ -16,6 +16,8 @@ const TITLE: &str = "Fix the button";
 const DESCRIPTION: &str = "It jumps when users click twice.";
 const LABEL: &str = "kimi-ready";
 
+type Done = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
 /// Hands one task over on an issue.
 #[derive(Clone)]
 enum Way {
@@ -31,7 +33,7 @@ struct Bare {
 }
 
 impl Bare {
-    async fn post(&self, path: &str, body: String) -> reqwest::Result<reqwest::Response> {
+    async fn post(&self, path: String, body: String) -> reqwest::Result<reqwest::Response> {
         self.client
             .post(format!("{}{path}", self.repo))
             .header("Authorization", &self.authorization)
@@ -42,7 +44,7 @@ impl Bare {
     }
 
     /// The same three requests, with answers read and nothing looked at but the label's id.
-    async fn hand_over(&self, issue: usize) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    async fn hand_over(&self, issue: usize) -> Done {
         let list = self.client.get(format!("{}/labels", self.repo));
         let list = list.header("Authorization", &self.authorization);
         let labels = list.send().await?.bytes().await?;
@@ -50,26 +52,29 @@ impl Bare {
         let label = labels.iter().find(|label| label["name"] == LABEL);
         let id = label.ok_or("no label")?["id"].clone();
         let added = json!({ "labels": [id] }).to_string();
-        let answer = self.post(&format!("/issues/{issue}/labels"), added);
+        let answer = self.post(format!("/issues/{issue}/labels"), added);
         answer.await?.error_for_status()?.bytes().await?;
         let body = format!("## Assigned to Kimi Code\n\n{TITLE}\n\n{DESCRIPTION}");
         let comment = json!({ "body": body }).to_string();
-        let answer = self.post(&format!("/issues/{issue}/comments"), comment);
+        let answer = self.post(format!("/issues/{issue}/comments"), comment);
         answer.await?.error_for_status()?.bytes().await?;
         Ok(())
     }
 }
 
 impl Way {
-    async fn hand_over(&self, issue: usize) {
+    async fn hand_over(&self, issue: usize) -> Done {
         match self {
-            Self::Bare(bare) => bare.hand_over(issue).await.expect("a hand-over"),
+            Self::Bare(bare) => bare.hand_over(issue).await,
             Self::Core(swarm) => {
                 let task = Task::new(TITLE)
                     .description(DESCRIPTION)
                     .issue(issue as u64);
                 let result = swarm.dispatch(&task).await;
-                assert!(result.failed_steps.is_empty() && result.is_success(), "{result:?}");
+                match (result.comment_id, result.label_applied) {
+                    (Some(_), Some(_)) => Ok(()),
+                    _ => Err(result.error.unwrap_or_default().into()),
+                }
             }
         }
     }
@@ -77,7 +82,7 @@ impl Way {
 
 /// Seconds that this process has been on a CPU, all threads together.
 fn cpu() -> f64 {
-    let tasks = std::fs::read_dir("/proc/self/task").expect("Linux");
+    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten();
     let nanoseconds = tasks.flatten().map(|task| {
         let stat = std::fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
         let first = stat.split(' ').next().unwrap_or_default();
@@ -86,15 +91,16 @@ fn cpu() -> f64 {
     nanoseconds.sum::<f64>() / 1e9
 }
 
-async fn measure(way: Way, issues: usize, alone: usize, together: usize, at_once: usize) {
+async fn measure(way: Way, counts: [usize; 4]) -> Done {
+    let [issues, alone, together, at_once] = counts;
     for number in 0..20 {
-        way.hand_over(1 + number % issues).await;
+        way.hand_over(1 + number % issues).await?;
     }
     let mut times = Vec::with_capacity(alone);
     let begin = cpu();
     for number in 0..alone {
         let begin = Instant::now();
-        way.hand_over(1 + number % issues).await;
+        way.hand_over(1 + number % issues).await?;
         times.push(begin.elapsed().as_secs_f64());
     }
     let cpu_alone = (cpu() - begin) / alone as f64;
@@ -107,14 +113,14 @@ async fn measure(way: Way, issues: usize, alone: usize, together: usize, at_once
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 if number >= together {
-                    break;
+                    return Done::Ok(());
                 }
-                way.hand_over(1 + number % issues).await;
+                way.hand_over(1 + number % issues).await?;
             }
         })
     });
     for worker in workers.collect::<Vec<_>>() {
-        worker.await.expect("a worker");
+        worker.await??;
     }
     let figures = json!({
         "alone": times[alone / 2],
@@ -123,23 +129,25 @@ async fn measure(way: Way, issues: usize, alone: usize, together: usize, at_once
         "cpu": (cpu() - begin) / together as f64,
     });
     println!("{figures}");
+    Ok(())
 }
 
-fn main() {
-    // `cargo bench` adds `--bench`.
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
-    let [way, url, token, repo, issues, alone, together, at_once] = arguments.as_slice() else {
-        println!("`make bench` runs this beside Python");
-        return;
+fn main() -> Done {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [way, url, token, repo, counts @ ..] = arguments.as_slice() else {
+        return Err("`make bench` runs this beside Python".into());
     };
-    let number = |text: &String| text.parse::<usize>().expect("a number");
+    let counts: Vec<usize> = counts
+        .iter()
+        .map(|text| text.parse())
+        .collect::<Result<_, _>>()?;
+    let counts = <[usize; 4]>::try_from(counts).map_err(|_| "four counts are needed")?;
     let way = if way == "bare" {
         Way::Bare(Bare {
             client: reqwest::Client::builder()
                 .redirect(reqwest::redirect::Policy::none())
                 .tcp_nodelay(true)
-                .build()
-                .expect("a client"),
+                .build()?,
             repo: format!("{url}/api/v1/repos/{repo}"),
             authorization: format!("token {token}"),
         })
@@ -153,13 +161,6 @@ fn main() {
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()
-        .expect("a runtime");
-    runtime.block_on(measure(
-        way,
-        number(issues),
-        number(alone),
-        number(together),
-        number(at_once),
-    ));
+        .build()?;
+    runtime.block_on(measure(way, counts))
 }

@@ -109,8 +109,9 @@ class Raw:
                 return
             stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._streams.append(stream)
-            self._start(self._connection, stream, self.accepted)
+            # Counted before it is answered, for who is answered may look.
             self.accepted += 1
+            self._start(self._connection, stream, self.accepted - 1)
 
     def _connection(self, stream: socket.socket, number: int) -> None:
         try:
