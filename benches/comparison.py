@@ -48,7 +48,11 @@ def load(path: str) -> ModuleType:
     return module
 
 
-def medians(runs: Mapping[str, Callable[[], Callable[[], int]]], rounds: int) -> dict[str, float]:
+def medians(
+    runs: Mapping[str, Callable[[], Callable[[], int]]],
+    rounds: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, float]:
     """Return the median seconds a call of each run.
 
     A run prepares itself and returns what is timed, which returns how many calls it made. The runs
@@ -59,9 +63,9 @@ def medians(runs: Mapping[str, Callable[[], Callable[[], int]]], rounds: int) ->
     for round_number in range(rounds + 1):
         for name, prepare in runs.items():
             run = prepare()
-            begin = time.perf_counter()
+            begin = clock()
             calls = run()
-            elapsed = time.perf_counter() - begin
+            elapsed = clock() - begin
             if round_number:  # the first warms up
                 seconds[name].append(elapsed / calls)
     gc.enable()

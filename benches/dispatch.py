@@ -150,8 +150,8 @@ def report(figures: dict[str, dict[str, float]]) -> None:
             beside("cpu", comparison.duration(of["cpu"])),
         )
 
-    head = ("hand-overs (ratio to the first row)", "one alone", "its CPU")
-    head += (f"{AT_ONCE} at once", "their CPU, each")
+    together = f"{AT_ONCE} at once"
+    head = ("ratio to the first row", "one alone", "its CPU", together, "their CPU, each")
     comparison.table(head, *(row(way, of) for way, of in figures.items()))
 
 
