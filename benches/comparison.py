@@ -17,7 +17,9 @@ def arguments(description: str) -> argparse.Namespace:
     parser.add_argument(
         "--against", metavar="PATH", help="another implementation's dispatcher.py", default=None
     )
-    parser.add_argument("--rounds", type=int, default=25, help="rounds of which to take the median")
+    parser.add_argument(
+        "--rounds", type=int, default=100, help="rounds of which to take the median"
+    )
     parsed = parser.parse_args()
     parsed.against = parsed.against and load(parsed.against)
     return parsed
