@@ -16,7 +16,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(description=description)
     options.add_argument("--against", metavar="PATH", help="another implementation's dispatcher.py")
     options.add_argument(
-        "--rounds", type=int, default=25, help="rounds of which to take the median"
+        "--rounds", type=int, default=100, help="rounds of which to take the median"
     )
     return options
 

@@ -23,7 +23,9 @@ def starting(code: str) -> Callable[[], Callable[[], int]]:
 
 def main() -> None:
     """Print both, and the difference."""
-    arguments = comparison.arguments(__doc__)
+    parser = comparison.parser(__doc__)
+    parser.set_defaults(rounds=25)
+    arguments = parser.parse_args()
     code = f"import timmy.dispatcher, sys; assert not {{*{HEAVY!r}}} & {{*sys.modules}}"
     medians = comparison.medians(
         {"standard": starting(f"import {STANDARD}"), "dispatcher": starting(code)},
