@@ -19,6 +19,8 @@ pub(crate) mod retry;
 pub(crate) mod settings;
 mod swarm;
 mod swarm_steps;
+mod swarm_values;
+mod swarm_watch;
 
 pub use retry::{MAX_RETRY_AFTER, Transient};
 pub use settings::{ConfigError, Settings, api_base, check_http_url, check_repo};

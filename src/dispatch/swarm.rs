@@ -1,7 +1,9 @@
 //! Dispatching from Rust: a task in, a result out.
 
 use crate::dispatch::settings::Settings;
-use crate::dispatch::swarm_steps::{Opaque, TaskSteps, Watch};
+use crate::dispatch::swarm_steps::TaskSteps;
+use crate::dispatch::swarm_values::Opaque;
+use crate::dispatch::swarm_watch::Watch;
 use crate::http::{Native, Transport};
 use crate::route::{Registry, Routes};
 use crate::task::{AgentName, DispatchStatus, TaskType, UnknownName};

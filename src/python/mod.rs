@@ -21,6 +21,7 @@ mod mailbox;
 mod runtime;
 mod sandbox;
 mod seams;
+mod steps;
 mod values;
 
 #[pymodule]
