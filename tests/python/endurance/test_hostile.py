@@ -220,9 +220,11 @@ def bomb():
 
 @pytest.mark.parametrize("encoding", ["gzip", "br", "deflate", "zstd"])
 def test_what_is_compressed_unasked_stays_compressed(monkeypatch, encoding):
+    packed = bomb()
+
     def serve(connection):
         connection.request()
-        connection.answer(200, bomb(), f"Content-Encoding: {encoding}", "Connection: close")
+        connection.answer(200, packed, f"Content-Encoding: {encoding}", "Connection: close")
 
     with Raw(serve) as server:
         result = dispatch(server, monkeypatch)
