@@ -143,6 +143,8 @@ fn main() -> Done {
         .collect::<Result<_, _>>()?;
     let counts = <[usize; 4]>::try_from(counts).map_err(|_| "four counts are needed")?;
     let way = if way == "bare" {
+        // A client that no https request is made with wants a provider all the same.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         Way::Bare(Bare {
             client: reqwest::Client::builder()
                 .redirect(reqwest::redirect::Policy::none())
