@@ -31,7 +31,7 @@ test: check-test rust python test-web ## Sets up and runs every check and every 
 test-live: wheel $(VENV)/tested-with ## Tests against a Gitea of yours: GITEA_URL=… GITEA_TOKEN=… make test-live
 	TIMMY_TEST_LIVE=1 $(BIN)/python -m pytest -q -m live tests/python/wire
 
-soak: wheel $(VENV)/tested-with ## Endurance at full size, an hour or so; SEED=… repeats a failure
+soak: wheel $(VENV)/tested-with ## Endurance at full size, minutes to an hour; SEED=… repeats a failure
 	@echo "SEED=$(SEED)"
 	PROPTEST_CASES=100000 PROPTEST_RNG_SEED=$(SEED) cargo test --release --test hostile
 	cargo test --release --test inference_fuzz -- --texts 100000000 --seed $(SEED)
