@@ -79,15 +79,77 @@ const SHORTEST_SECRET: usize = 6;
 
 /// The token and the passwords that must not be read by people, in every spelling in which a
 /// server or a library may hand them back.
+///
+/// The spellings are made when a text is looked at, for most hand-overs have none to look at.
 #[derive(Clone, Default)]
 pub(crate) struct Secrets {
-    /// The longest first: one may contain another.
-    spellings: Vec<String>,
+    given: Vec<String>,
+    urls: Vec<String>,
 }
 
 impl Secrets {
     /// Keeps a token out of texts.
     pub(crate) fn add(&mut self, secret: &str) {
+        remember(&mut self.given, secret);
+    }
+
+    /// Keeps the password of a URL out of texts, as it stands there, decoded, and as a server sees
+    /// it. A user without a password is one itself.
+    pub(crate) fn add_url(&mut self, url: &str) {
+        // Most have none.
+        if url.contains('@') {
+            remember(&mut self.urls, url);
+        }
+    }
+
+    fn spellings(&self) -> Spellings {
+        let mut spellings = Spellings::default();
+        for secret in &self.given {
+            spellings.add(secret);
+        }
+        for url in &self.urls {
+            spellings.add_url(url);
+        }
+        spellings
+    }
+
+    /// The text with `***` in place of each secret and of each URL's user and password.
+    pub(crate) fn redact(&self, text: &str) -> String {
+        let clean = redact_userinfo(text);
+        self.without(&clean).unwrap_or(clean)
+    }
+
+    /// The text with `***` in place of each secret; None where there is none in it.
+    pub(crate) fn without(&self, text: &str) -> Option<String> {
+        let mut clean = None;
+        for spelling in &self.spellings().0 {
+            let so_far = clean.as_deref().unwrap_or(text);
+            if so_far.contains(spelling.as_str()) {
+                clean = Some(so_far.replace(spelling.as_str(), "***"));
+            }
+        }
+        clean
+    }
+
+    /// Whether there is nothing to hide.
+    #[cfg(feature = "python")]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.given.is_empty() && self.urls.is_empty()
+    }
+}
+
+fn remember(known: &mut Vec<String>, text: &str) {
+    if !text.is_empty() && !known.iter().any(|other| other == text) {
+        known.push(text.to_owned());
+    }
+}
+
+/// Every spelling of some secrets, the longest first: one may contain another.
+#[derive(Default)]
+struct Spellings(Vec<String>);
+
+impl Spellings {
+    fn add(&mut self, secret: &str) {
         self.add_spelling(secret);
         // Any other spelling of letters and digits is the same one.
         if !secret.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
@@ -103,17 +165,14 @@ impl Secrets {
 
     fn add_spelling(&mut self, spelling: &str) {
         let guards = spelling.chars().count() >= SHORTEST_SECRET;
-        if guards && !self.spellings.iter().any(|known| known == spelling) {
+        if guards && !self.0.iter().any(|known| known == spelling) {
             let shorter = |known: &String| known.len() < spelling.len();
-            let place = self.spellings.iter().position(shorter);
-            let place = place.unwrap_or(self.spellings.len());
-            self.spellings.insert(place, spelling.to_owned());
+            let place = self.0.iter().position(shorter).unwrap_or(self.0.len());
+            self.0.insert(place, spelling.to_owned());
         }
     }
 
-    /// Keeps the password of a URL out of texts, as it stands there, decoded, and as a server sees
-    /// it. A user without a password is one itself.
-    pub(crate) fn add_url(&mut self, url: &str) {
+    fn add_url(&mut self, url: &str) {
         let Some((_, userinfo, _)) = split_userinfo(url) else {
             return;
         };
@@ -123,30 +182,6 @@ impl Secrets {
         self.add(secret);
         self.add(&percent_decoded(secret));
         self.add(&basic_credentials(user, password));
-    }
-
-    /// The text with `***` in place of each secret and of each URL's user and password.
-    pub(crate) fn redact(&self, text: &str) -> String {
-        let clean = redact_userinfo(text);
-        self.without(&clean).unwrap_or(clean)
-    }
-
-    /// The text with `***` in place of each secret; None where there is none in it.
-    pub(crate) fn without(&self, text: &str) -> Option<String> {
-        let mut clean = None;
-        for spelling in &self.spellings {
-            let so_far = clean.as_deref().unwrap_or(text);
-            if so_far.contains(spelling.as_str()) {
-                clean = Some(so_far.replace(spelling.as_str(), "***"));
-            }
-        }
-        clean
-    }
-
-    /// Whether there is nothing to hide.
-    #[cfg(feature = "python")]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.spellings.is_empty()
     }
 }
 
