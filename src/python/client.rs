@@ -6,12 +6,12 @@ use std::time::Duration;
 use pyo3::exceptions::PyUnicodeEncodeError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
+use pyo3::types::{PyDict, PyList, PyString};
 
 use super::drive::Slot;
 use super::host::PyHost;
 use super::runtime;
-use super::seams::Seams;
+use super::seams::{Name, Seams};
 use super::values::{PyReply, PyValue, cause_of, is_ordinary, text_of};
 use crate::dispatch::host::{Body, Failure, Fallible, GiteaClient, Host, Value};
 use crate::http::{Method, Repeat, Request, Response, SendError, Transport, split_userinfo};
@@ -103,7 +103,7 @@ impl PyClient {
             let keywords = PyDict::new(py);
             keywords.set_item(intern!(py, "timeout"), self.timeout)?;
             let manager = factory.0.bind(py).call((), Some(&keywords))?;
-            let entering = special(&manager, "__aenter__")?.call0()?;
+            let entering = special(&manager, intern!(py, "__aenter__"))?.call0()?;
             Ok((manager.unbind(), entering.unbind()))
         })?;
         let client = self.slot.ask(entering).await?;
@@ -127,7 +127,7 @@ impl PyClient {
         };
         let leaving = Python::attach(|py| -> PyResult<Py<PyAny>> {
             let manager = manager.bind(py);
-            let exit = special(manager, "__aexit__")?;
+            let exit = special(manager, intern!(py, "__aexit__"))?;
             let leaving = match raised {
                 None => exit.call1((py.None(), py.None(), py.None()))?,
                 Some(error) => {
@@ -166,7 +166,7 @@ impl PyClient {
     async fn driven(
         &self,
         client: &PyValue,
-        method: &str,
+        method: Name,
         url: &PyValue,
         json: Option<PyValue>,
     ) -> Fallible<PyReply, PyHost> {
@@ -182,7 +182,7 @@ impl PyClient {
     async fn ask(
         &self,
         client: &PyValue,
-        method: &str,
+        method: Name,
         url: &PyValue,
         json: Option<&PyValue>,
     ) -> PyResult<PyValue> {
@@ -211,12 +211,18 @@ impl PyClient {
             Ok(client
                 .0
                 .bind(py)
-                .call_method(method, (url,), Some(&keywords))?
+                .call_method(method(py), (url,), Some(&keywords))?
                 .unbind())
         })?;
         let answer = self.slot.ask(asked).await?;
         // What has no status is no answer.
-        Python::attach(|py| answer.0.bind(py).getattr("status_code").map(drop))?;
+        Python::attach(|py| {
+            answer
+                .0
+                .bind(py)
+                .getattr(intern!(py, "status_code"))
+                .map(drop)
+        })?;
         Ok(answer)
     }
 
@@ -229,7 +235,7 @@ impl PyClient {
     ) -> Fallible<PyReply, PyHost> {
         match self.open_if_chosen().await.map_err(failure)? {
             Some(client) => {
-                self.driven(&client, "post", url, Some(payload.clone()))
+                self.driven(&client, name!("post"), url, Some(payload.clone()))
                     .await
             }
             None => {
@@ -250,7 +256,7 @@ impl PyClient {
         match self.open_if_chosen().await.map_err(failure)? {
             Some(client) => {
                 let url = Python::attach(|py| PyValue::string(py, url));
-                self.driven(&client, "get", &url, None).await
+                self.driven(&client, name!("get"), &url, None).await
             }
             None => self.native(host, Method::Get, url, None).await,
         }
@@ -258,7 +264,10 @@ impl PyClient {
 }
 
 /// A method as `async with` finds it: on the type, bound where it binds (a mock does not).
-fn special<'py>(object: &Bound<'py, PyAny>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+fn special<'py>(
+    object: &Bound<'py, PyAny>,
+    name: &Bound<'py, PyString>,
+) -> PyResult<Bound<'py, PyAny>> {
     let py = object.py();
     let class = object.get_type();
     let method = class.getattr(name)?;
@@ -367,7 +376,9 @@ impl GiteaClient<PyHost> for (&PyClient, &PyHost) {
         match client.open_if_chosen().await.map_err(failure)? {
             Some(opened) => {
                 let url = Python::attach(|py| PyValue::string(py, url));
-                client.driven(&opened, "post", &url, Some(document)).await
+                client
+                    .driven(&opened, name!("post"), &url, Some(document))
+                    .await
             }
             None => {
                 let json = Python::attach(|py| dumps(py, &document)).map_err(failure)?;
