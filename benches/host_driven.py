@@ -4,6 +4,7 @@ Nothing leaves the process, so what is measured is the dispatcher around the cli
 """
 
 import asyncio
+import itertools
 import os
 import ssl
 import time
@@ -76,13 +77,13 @@ class Mocked(httpx.AsyncClient):
 
 
 def prepared(
-    dispatch: Callable[..., Awaitable[Any]], client: Any, times: int
+    dispatch: Callable[..., Awaitable[Any]], client: Any, description: str, times: int
 ) -> Callable[[], Callable[[], int]]:
     """Return hand-overs through a client that stands for httpx's."""
 
     async def hand_over() -> int:
         for _ in range(times):
-            result = await dispatch("Fix the button", "It jumps.", issue_number=3)
+            result = await dispatch("Fix the button", description, issue_number=3)
             assert result.comment_id == 5 and result.label_applied, result
         return times
 
@@ -101,17 +102,18 @@ def main() -> None:
 
     rows: list[tuple[str, ...]] = [("hand-over through", "this", "the other", "ratio")]
     clients = [("a double", Double, 500), ("AsyncMock", mock(), 150), ("MockTransport", Mocked, 50)]
-    for name, client, times in clients:
-        runs = {"this": prepared(dispatcher.dispatch_task, client, times)}
+    texts = [("a short text", "It jumps."), ("2 KB", "It jumps when users click. " * 76)]
+    for (name, client, times), (length, text) in itertools.product(clients, texts):
+        runs = {"this": prepared(dispatcher.dispatch_task, client, text, times)}
         if arguments.against:
-            runs["other"] = prepared(arguments.against.dispatch_task, client, times)
+            runs["other"] = prepared(arguments.against.dispatch_task, client, text, times)
         # Processor time: another program's turns are nobody's here.
         medians = comparison.medians(runs, arguments.rounds, clock=time.process_time)
         other, ratio = "–", "–"
         if "other" in medians:
             other = comparison.duration(medians["other"])
             ratio = f"{medians['other'] / medians['this']:.2f}×"
-        rows.append((name, comparison.duration(medians["this"]), other, ratio))
+        rows.append((f"{name}, {length}", comparison.duration(medians["this"]), other, ratio))
     comparison.table(*rows)
 
 
