@@ -380,14 +380,15 @@ async fn exchange(
         .handshake(TokioIo::new(stream))
         .await?;
     let request = request(id, delivery)?;
-    // Both, until there is a head: the rest of the answer tells nothing.
-    tokio::select! {
-        answer = client.send_request(request) => Ok(answer?.status().as_u16()),
-        ended = connection => {
-            ended?;
-            Err("the receiver closed the connection".into())
-        }
-    }
+    let answer = client.send_request(request);
+    tokio::pin!(answer);
+    // Both, until there is a head: the rest of the answer tells nothing. A connection that has
+    // ended may have brought one.
+    let answer = tokio::select! {
+        answer = &mut answer => answer,
+        _ = connection => answer.await,
+    };
+    Ok(answer?.status().as_u16())
 }
 
 fn request(id: &str, delivery: &Delivery) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
