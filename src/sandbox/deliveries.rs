@@ -94,7 +94,8 @@ pub struct RecordedDelivery {
 /// DeliveryFault::overtake().event("issue_label").times(1);
 /// ```
 ///
-/// Faults are asked in the order in which they were added; the first that matches decides.
+/// Faults are asked in the order in which they were added; the first that matches decides, and the
+/// rest is neither asked nor counted.
 #[derive(Debug, Clone)]
 #[must_use = "it does nothing until it is ordered"]
 pub struct DeliveryFault {

@@ -513,6 +513,14 @@ def sandbox(
         str | None,
         typer.Option("--repo", metavar="NAME", help="Make a repository with an open issue."),
     ] = None,
+    webhook_hosts: Annotated[
+        str,
+        typer.Option(
+            "--webhook-hosts",
+            metavar="LIST",
+            help="Where webhooks may go, as ALLOWED_HOST_LIST: loopback allows this machine.",
+        ),
+    ] = "external",
     as_json: Json = False,
 ) -> None:
     """Serve a Gitea stand-in on 127.0.0.1 until stopped.
@@ -532,9 +540,9 @@ def sandbox(
     signal.signal(signal.SIGTERM, stop)
     try:
         server = (
-            Sandbox(gitea.version, port=port, token=token)
+            Sandbox(gitea.version, port=port, token=token, webhook_hosts=webhook_hosts)
             if token
-            else Sandbox(gitea.version, port=port)
+            else Sandbox(gitea.version, port=port, webhook_hosts=webhook_hosts)
         )
         with server as running:
             made = running.create_repo(repo) if repo else None
