@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -23,6 +24,8 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const MOST_WAITING: usize = 4_096;
 /// So many are remembered.
 const MOST_KEPT: usize = 10_000;
+/// So many bytes of payloads wait, and so many are remembered.
+const MOST_BYTES: usize = 64 << 20;
 
 /// How a webhook's body is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,8 +60,8 @@ pub(super) struct Delivery {
     pub(super) form: Form,
     pub(super) secret: String,
     pub(super) event: &'static str,
-    pub(super) event_type: String,
-    pub(super) payload: String,
+    pub(super) event_type: &'static str,
+    pub(super) payload: Arc<str>,
 }
 
 /// What became of a webhook.
@@ -224,7 +227,10 @@ pub(super) struct Post {
     faults: Vec<DeliveryFault>,
     waiting: VecDeque<(String, Delivery)>,
     overtaken: VecDeque<(String, Delivery)>,
+    /// Of the payloads in both.
+    waiting_bytes: usize,
     done: VecDeque<RecordedDelivery>,
+    done_bytes: usize,
     count: usize,
 }
 
@@ -256,42 +262,52 @@ impl Post {
     pub(super) fn push(&mut self, delivery: Delivery) {
         let matching = self.faults.iter_mut().find_map(|fault| {
             let event = fault.event.as_ref();
-            let matches = event.is_none_or(|event| glob(event, &delivery.event_type));
+            let matches = event.is_none_or(|event| glob(event, delivery.event_type));
             (matches && fault.turns.next()).then_some(fault.kind)
         });
         let id = uuid();
-        match matching {
-            Some(Kind::Lose) => self.finish(id, delivery, Err("lost on order".to_owned())),
-            Some(Kind::Overtake) if self.overtaken.len() < MOST_WAITING => {
-                self.overtaken.push_back((id, delivery));
+        let copies = match matching {
+            Some(Kind::Lose) => {
+                return self.finish(id, delivery, Err("lost on order".to_owned()));
             }
-            other => {
-                let more = match other {
-                    Some(Kind::Repeat(times)) => times,
-                    _ => 0,
-                };
-                for _ in 0..more {
-                    self.enqueue(id.clone(), delivery.clone());
+            Some(Kind::Overtake) => {
+                if self.takes(&delivery) {
+                    self.overtaken.push_back((id, delivery));
+                } else {
+                    self.refuse(id, delivery);
                 }
-                self.enqueue(id, delivery);
-                self.release();
+                return;
+            }
+            Some(Kind::Repeat(times)) => times + 1,
+            None => 1,
+        };
+        for _ in 0..copies {
+            if self.takes(&delivery) {
+                self.waiting.push_back((id.clone(), delivery.clone()));
+            } else {
+                self.refuse(id.clone(), delivery.clone());
             }
         }
+        self.release();
     }
 
-    fn enqueue(&mut self, id: String, delivery: Delivery) {
-        if self.waiting.len() < MOST_WAITING {
-            self.waiting.push_back((id, delivery));
-        } else {
-            self.finish(id, delivery, Err("too many are waiting".to_owned()));
+    /// Makes room for one more, or says that there is none.
+    fn takes(&mut self, delivery: &Delivery) -> bool {
+        let bytes = self.waiting_bytes + delivery.payload.len();
+        let room = self.waiting.len() + self.overtaken.len() < MOST_WAITING && bytes <= MOST_BYTES;
+        if room {
+            self.waiting_bytes = bytes;
         }
+        room
+    }
+
+    fn refuse(&mut self, id: String, delivery: Delivery) {
+        self.finish(id, delivery, Err("too many are waiting".to_owned()));
     }
 
     /// Sends what is held back to be overtaken.
     pub(super) fn release(&mut self) {
-        while let Some((id, delivery)) = self.overtaken.pop_front() {
-            self.enqueue(id, delivery);
-        }
+        self.waiting.append(&mut self.overtaken);
     }
 
     /// Whether anything is to be sent.
@@ -300,21 +316,27 @@ impl Post {
     }
 
     pub(super) fn next(&mut self) -> Option<(String, Delivery)> {
-        self.waiting.pop_front()
+        let next = self.waiting.pop_front()?;
+        self.waiting_bytes -= next.1.payload.len();
+        Some(next)
     }
 
     pub(super) fn finish(&mut self, id: String, sent: Delivery, outcome: Result<u16, String>) {
-        if self.done.len() >= MOST_KEPT {
-            self.done.pop_front();
-        }
         self.count += 1;
+        self.done_bytes += sent.payload.len();
+        while self.done.len() >= MOST_KEPT || self.done_bytes > MOST_BYTES {
+            match self.done.pop_front() {
+                Some(oldest) => self.done_bytes -= oldest.payload.len(),
+                None => break,
+            }
+        }
         self.done.push_back(RecordedDelivery {
             hook: sent.hook,
             event: sent.event.to_owned(),
-            event_type: sent.event_type,
+            event_type: sent.event_type.to_owned(),
             id,
             url: sent.url,
-            payload: sent.payload,
+            payload: sent.payload.to_string(),
             status: outcome.as_ref().ok().copied(),
             error: outcome.err(),
         });
@@ -395,7 +417,7 @@ async fn exchange(
 fn request(id: &str, delivery: &Delivery) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
     let uri: Uri = delivery.url.parse()?;
     let (content_type, body) = match delivery.form {
-        Form::Json => ("application/json", delivery.payload.clone()),
+        Form::Json => ("application/json", delivery.payload.to_string()),
         Form::Urlencoded => (
             "application/x-www-form-urlencoded",
             format!("payload={}", encoded(&delivery.payload)),
@@ -414,7 +436,7 @@ fn request(id: &str, delivery: &Delivery) -> Result<Request<Full<Bytes>>, hyper:
         .header("Content-Type", content_type)
         .header("X-Gitea-Delivery", id)
         .header("X-Gitea-Event", delivery.event)
-        .header("X-Gitea-Event-Type", &delivery.event_type)
+        .header("X-Gitea-Event-Type", delivery.event_type)
         .header("X-Gitea-Hook-Installation-Target-Type", "repository")
         .header("X-Gitea-Signature", &sha256)
         .header("X-Hub-Signature", format!("sha1={sha1}"))
@@ -487,6 +509,40 @@ mod tests {
         }
         let denied = target("http://127.0.0.1/", &AllowedHosts::default()).unwrap_err();
         assert!(denied.contains("ALLOWED_HOST_LIST"), "{denied}");
+    }
+
+    #[test]
+    fn what_waits_and_what_is_remembered_is_bounded() {
+        let delivery = |size: usize| Delivery {
+            hook: 1,
+            url: String::new(),
+            form: Form::Json,
+            secret: String::new(),
+            event: "issues",
+            event_type: "issues",
+            payload: "x".repeat(size).into(),
+        };
+        let mut post = Post::default();
+        for _ in 0..MOST_WAITING + 3 {
+            post.push(delivery(1));
+        }
+        assert_eq!((post.waiting.len(), post.count()), (MOST_WAITING, 3));
+        while let Some((id, sent)) = post.next() {
+            post.finish(id, sent, Ok(200));
+        }
+        assert_eq!(post.waiting_bytes, 0);
+        for _ in 0..3 {
+            post.push(delivery(MOST_BYTES / 2));
+        }
+        assert_eq!(post.waiting.len(), 2);
+        while let Some((id, sent)) = post.next() {
+            post.finish(id, sent, Ok(200));
+        }
+        assert!(post.done_bytes <= MOST_BYTES && post.all().len() == 2);
+        for _ in 0..MOST_KEPT + 1 {
+            post.finish(String::new(), delivery(1), Ok(200));
+        }
+        assert_eq!(post.all().len(), MOST_KEPT);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Webhooks: which there are, what makes one go out, and what it says.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::access::Caller;
@@ -8,7 +10,7 @@ use super::ask::{Ask, Object};
 use super::clock::{self, rfc3339};
 use super::deliveries::{Delivery, Form};
 use super::repos::Shown;
-use super::state::{Gitea, Repo, Site, next};
+use super::state::{Gitea, GiteaVersion, Repo, Site, next};
 
 /// A webhook of a repo.
 #[derive(Debug)]
@@ -73,7 +75,7 @@ pub(super) enum Happened {
 /// What goes out: the two names of the event, the event that a hook chose it by, and the payload.
 struct Told {
     event: &'static str,
-    event_type: String,
+    event_type: &'static str,
     chosen_by: &'static str,
     payload: Value,
 }
@@ -104,7 +106,7 @@ impl Gitea {
                 continue;
             };
             // Go indents by two, and the signature covers each blank.
-            let text = format!("{:#}", told.payload);
+            let text: Arc<str> = format!("{:#}", told.payload).into();
             for hook in &repo.hooks {
                 if hook.active && hook.events.contains(&told.chosen_by) {
                     deliveries.push(Delivery {
@@ -113,8 +115,8 @@ impl Gitea {
                         form: hook.form,
                         secret: hook.secret.clone(),
                         event: told.event,
-                        event_type: told.event_type.clone(),
-                        payload: text.clone(),
+                        event_type: told.event_type,
+                        payload: Arc::clone(&text),
                     });
                 }
             }
@@ -203,10 +205,11 @@ impl Notice {
                 let review = issue?.pull.as_ref()?.review(*id)?;
                 let mut payload = thing()?;
                 payload["review"] = review.event_json();
-                let (event, kind) = match review.kind() {
-                    "approved" => ("pull_request_approved", "pull_request_review_approved"),
-                    "rejected" => ("pull_request_rejected", "pull_request_review_rejected"),
-                    _ => ("pull_request_comment", "pull_request_review_comment"),
+                let kind = review.event_type();
+                let event = match kind {
+                    "pull_request_review_approved" => "pull_request_approved",
+                    "pull_request_review_rejected" => "pull_request_rejected",
+                    _ => "pull_request_comment",
                 };
                 (event, kind, "pull_request_review", "reviewed", payload)
             }
@@ -225,7 +228,7 @@ impl Notice {
         fields.insert("sender".to_owned(), sender);
         Some(Told {
             event,
-            event_type: event_type.to_owned(),
+            event_type,
             chosen_by,
             payload,
         })
@@ -233,8 +236,8 @@ impl Notice {
 }
 
 impl Hook {
-    fn json(&self) -> Value {
-        json!({
+    fn json(&self, site: &Site) -> Value {
+        let mut hook = json!({
             "id": self.id,
             "type": "gitea",
             "branch_filter": "",
@@ -245,12 +248,8 @@ impl Hook {
             "active": self.active,
             "updated_at": rfc3339(self.updated),
             "created_at": rfc3339(self.created),
-        })
-    }
-
-    fn shown(&self, site: &Site) -> Value {
-        let mut hook = self.json();
-        if site.version >= super::GiteaVersion::V1_26 {
+        });
+        if site.version >= GiteaVersion::V1_26 {
             hook["name"] = "".into();
         }
         hook
@@ -296,7 +295,7 @@ pub(super) fn list_or_create(
 ) -> Handled {
     caller.administrator(site, repo)?;
     if ask.method == "GET" {
-        let hooks: Vec<Value> = repo.hooks.iter().map(|hook| hook.shown(site)).collect();
+        let hooks: Vec<Value> = repo.hooks.iter().map(|hook| hook.json(site)).collect();
         let total = hooks.len();
         return Ok(Answer::json(200, &hooks.into()).with("X-Total-Count", total));
     }
@@ -323,7 +322,7 @@ pub(super) fn list_or_create(
         created: now,
         updated: now,
     };
-    let shown = hook.shown(site);
+    let shown = hook.json(site);
     repo.hooks.push(hook);
     Ok(Answer::json(201, &shown))
 }
@@ -362,5 +361,5 @@ pub(super) fn one(
         }
         _ => {}
     }
-    Ok(Answer::json(200, &hook.shown(site)))
+    Ok(Answer::json(200, &hook.json(site)))
 }

@@ -121,15 +121,15 @@ impl Review {
 
     /// What a webhook tells of it.
     pub(super) fn event_json(&self) -> Value {
-        json!({"type": format!("pull_request_review_{}", self.kind()), "content": self.body})
+        json!({"type": self.event_type(), "content": self.body})
     }
 
-    /// The name of its webhook event, behind `pull_request_review_`.
-    pub(super) fn kind(&self) -> &'static str {
+    /// Its `X-Gitea-Event-Type`.
+    pub(super) fn event_type(&self) -> &'static str {
         match self.verdict {
-            Verdict::Approved => "approved",
-            Verdict::RequestChanges => "rejected",
-            _ => "comment",
+            Verdict::Approved => "pull_request_review_approved",
+            Verdict::RequestChanges => "pull_request_review_rejected",
+            _ => "pull_request_review_comment",
         }
     }
 
