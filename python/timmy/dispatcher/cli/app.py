@@ -4,7 +4,6 @@ Results go to stdout; progress, logs, hints and errors go to stderr. Every comma
 ``--json``. The exit codes are in `ExitCode` and in ``timmy-dispatch --help``.
 """
 
-import asyncio
 import dataclasses
 import importlib.metadata
 import logging
@@ -23,6 +22,7 @@ from rich.text import Text
 from timmy import dispatcher
 from timmy.dispatcher import AgentType, DispatchResult, DispatchStatus, TaskType
 
+from . import interrupts
 from .display import (
     deciding_words,
     evidence_rows,
@@ -403,7 +403,7 @@ def dispatch(
                 variables=["--endpoint"],
             )
     try:
-        result = asyncio.run(
+        result = interrupts.run(
             dispatcher.dispatch_task(
                 title,
                 description,
@@ -483,10 +483,10 @@ def wait(
     )
     if console.file.isatty():
         with console.status(message):
-            status = asyncio.run(waiting)
+            status = interrupts.run(waiting)
     else:
         line(console, message)
-        status = asyncio.run(waiting)
+        status = interrupts.run(waiting)
     seconds = round(time.monotonic() - started, 3)
     if as_json:
         print_json({"issue": issue, "status": status, "seconds": seconds})
