@@ -6,7 +6,9 @@ use pyo3::exceptions::{PyKeyError, PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::sandbox::{Fault, Sandbox, SandboxBuilder, SandboxError};
+use serde_json::Value;
+
+use crate::sandbox::{DeliveryFault, Fault, Sandbox, SandboxBuilder, SandboxError};
 
 /// `(method, path, headers, body, status)`.
 type Recorded<'py> = (
@@ -15,6 +17,18 @@ type Recorded<'py> = (
     Vec<(String, String)>,
     Bound<'py, PyBytes>,
     Option<u16>,
+);
+
+/// `(hook, event, event type, id, url, payload, status, error)`.
+type Delivered = (
+    u64,
+    String,
+    String,
+    String,
+    String,
+    String,
+    Option<u16>,
+    Option<String>,
 );
 
 /// A running Gitea stand-in. `timmy.dispatcher.sandbox.Sandbox` is its Python face.
@@ -56,7 +70,7 @@ impl SandboxServer {
 #[pymethods]
 impl SandboxServer {
     #[new]
-    #[pyo3(signature = (*, gitea, token, owner, host, port))]
+    #[pyo3(signature = (*, gitea, token, owner, host, port, webhook_hosts))]
     fn new(
         py: Python<'_>,
         gitea: &str,
@@ -64,6 +78,7 @@ impl SandboxServer {
         owner: String,
         host: &str,
         port: u16,
+        webhook_hosts: &str,
     ) -> PyResult<Self> {
         let host = host
             .parse()
@@ -73,7 +88,8 @@ impl SandboxServer {
             .token(token)
             .owner(owner)
             .host(host)
-            .port(port);
+            .port(port)
+            .webhook_hosts(webhook_hosts);
         let sandbox = py.detach(|| builder.start())?;
         let process = std::process::id();
         Ok(Self { sandbox, process })
@@ -150,6 +166,128 @@ impl SandboxServer {
         Ok(self.sandbox()?.add_writer(repo, login)?)
     }
 
+    /// `body` is JSON or nothing.
+    fn act(&self, login: &str, method: &str, path: &str, body: Option<&str>) -> PyResult<String> {
+        let body = body.map_or(Ok(Value::Null), serde_json::from_str);
+        let body = body.map_err(|why| PyValueError::new_err(why.to_string()))?;
+        Ok(self.sandbox()?.act(login, method, path, &body)?.to_string())
+    }
+
+    fn push(&self, repo: &str, branch: &str) -> PyResult<String> {
+        Ok(self.sandbox()?.push(repo, branch)?)
+    }
+
+    fn create_pull(&self, repo: &str, title: &str, body: &str, head: &str) -> PyResult<u64> {
+        Ok(self.sandbox()?.create_pull(repo, title, body, head)?)
+    }
+
+    fn pull(&self, repo: &str, number: u64) -> PyResult<String> {
+        Ok(self.sandbox()?.pull(repo, number)?.to_string())
+    }
+
+    fn merge_pull(&self, repo: &str, number: u64) -> PyResult<()> {
+        Ok(self.sandbox()?.merge_pull(repo, number)?)
+    }
+
+    fn review_pull(
+        &self,
+        repo: &str,
+        number: u64,
+        login: &str,
+        event: &str,
+        body: &str,
+    ) -> PyResult<u64> {
+        let sandbox = self.sandbox()?;
+        Ok(sandbox.review_pull(repo, number, login, event, body)?)
+    }
+
+    fn set_status(&self, repo: &str, commit: &str, context: &str, state: &str) -> PyResult<()> {
+        Ok(self.sandbox()?.set_status(repo, commit, context, state)?)
+    }
+
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "extracted from a Python list"
+    )]
+    fn create_hook(
+        &self,
+        repo: &str,
+        url: &str,
+        secret: &str,
+        events: Vec<String>,
+    ) -> PyResult<u64> {
+        let events: Vec<&str> = events.iter().map(String::as_str).collect();
+        Ok(self.sandbox()?.create_hook(repo, url, secret, &events)?)
+    }
+
+    fn delete_comment(&self, repo: &str, id: u64) -> PyResult<()> {
+        Ok(self.sandbox()?.delete_comment(repo, id)?)
+    }
+
+    fn delete_issue(&self, repo: &str, number: u64) -> PyResult<()> {
+        Ok(self.sandbox()?.delete_issue(repo, number)?)
+    }
+
+    fn timeline(&self, repo: &str, number: u64) -> PyResult<String> {
+        let timeline = self.sandbox()?.timeline(repo, number)?;
+        Ok(Value::from(timeline).to_string())
+    }
+
+    fn deliveries(&self) -> PyResult<Vec<Delivered>> {
+        let deliveries = self.sandbox()?.deliveries();
+        let delivered = deliveries.into_iter().map(|sent| {
+            (
+                sent.hook,
+                sent.event,
+                sent.event_type,
+                sent.id,
+                sent.url,
+                sent.payload,
+                sent.status,
+                sent.error,
+            )
+        });
+        Ok(delivered.collect())
+    }
+
+    fn wait_for_deliveries(&self, py: Python<'_>, count: usize, timeout: f64) -> PyResult<bool> {
+        let (sandbox, timeout) = (self.sandbox()?, seconds(timeout)?);
+        Ok(py.detach(|| sandbox.wait_for_deliveries(count, timeout)))
+    }
+
+    fn wait_for_late_effects(&self, py: Python<'_>, timeout: f64) -> PyResult<bool> {
+        let (sandbox, timeout) = (self.sandbox()?, seconds(timeout)?);
+        Ok(py.detach(|| sandbox.wait_for_late_effects(timeout)))
+    }
+
+    /// `kind` is one of lose, repeat (so many times), overtake.
+    #[pyo3(signature = (kind, *, repeat=0, event=None, skip=0, times=None))]
+    fn delivery_fault(
+        &self,
+        kind: &str,
+        repeat: u32,
+        event: Option<&str>,
+        skip: u64,
+        times: Option<u64>,
+    ) -> PyResult<()> {
+        let mut fault = match kind {
+            "lose" => DeliveryFault::lose(),
+            "repeat" => DeliveryFault::repeat(repeat),
+            "overtake" => DeliveryFault::overtake(),
+            other => {
+                let why = format!("no kind of fault: {other:?}");
+                return Err(PyValueError::new_err(why));
+            }
+        };
+        if let Some(event) = event {
+            fault = fault.event(event);
+        }
+        if let Some(times) = times {
+            fault = fault.times(times);
+        }
+        Ok(self.sandbox()?.delivery_fault(fault.skip(skip))?)
+    }
+
     fn duplicate_label(&self, repo: &str, name: &str) -> PyResult<u64> {
         Ok(self.sandbox()?.duplicate_label(repo, name)?)
     }
@@ -164,17 +302,17 @@ impl SandboxServer {
 
     fn labels(&self, repo: &str) -> PyResult<String> {
         let labels = self.sandbox()?.labels(repo)?;
-        Ok(serde_json::Value::from(labels).to_string())
+        Ok(Value::from(labels).to_string())
     }
 
     fn issue_labels(&self, repo: &str, number: u64) -> PyResult<String> {
         let labels = self.sandbox()?.issue_labels(repo, number)?;
-        Ok(serde_json::Value::from(labels).to_string())
+        Ok(Value::from(labels).to_string())
     }
 
     fn comments(&self, repo: &str, number: u64) -> PyResult<String> {
         let comments = self.sandbox()?.comments(repo, number)?;
-        Ok(serde_json::Value::from(comments).to_string())
+        Ok(Value::from(comments).to_string())
     }
 
     fn requests<'py>(&self, py: Python<'py>) -> PyResult<Vec<Recorded<'py>>> {
@@ -206,7 +344,7 @@ impl SandboxServer {
     /// truncate, huge, drip; `amount` is its seconds, status or bytes.
     #[pyo3(signature = (
         kind, *, amount=None, method=None, path=None, skip=0, times=None, after_effect=false,
-        message=None, body=None, location=None, headers=Vec::new(),
+        commit_late=None, commit_at_release=false, message=None, body=None, location=None, headers=Vec::new(),
     ))]
     #[expect(
         clippy::too_many_arguments,
@@ -221,6 +359,8 @@ impl SandboxServer {
         skip: u64,
         times: Option<u64>,
         after_effect: bool,
+        commit_late: Option<f64>,
+        commit_at_release: bool,
         message: Option<&str>,
         body: Option<Vec<u8>>,
         location: Option<&str>,
@@ -275,6 +415,12 @@ impl SandboxServer {
         }
         if after_effect {
             fault = fault.after_effect();
+        }
+        if let Some(time) = commit_late {
+            fault = fault.commit_late(seconds(time)?);
+        }
+        if commit_at_release {
+            fault = fault.commit_at_release();
         }
         if let Some(message) = message {
             fault = fault.message(message);

@@ -2,7 +2,7 @@
 
 use super::answer::Answer;
 use super::ask::Ask;
-use super::state::{Repo, Site, Token};
+use super::state::{Access, Repo, Site, Token};
 
 /// The scope that a token needs to have any other.
 const EVERYTHING: &str = "all";
@@ -55,11 +55,16 @@ impl Caller {
         let by_password = || {
             let user = site.user_named(name)?;
             (user.password == password && !password.is_empty())
-                .then(|| Self::user(site, user.id, vec![EVERYTHING.to_owned()]))?
+                .then(|| Self::trusted(site, user.id))?
         };
         by_password()
             .or_else(|| Self::by_token(site, password))
             .or_else(|| Self::by_token(site, name))
+    }
+
+    /// A user who is not asked for scopes.
+    pub(super) fn trusted(site: &Site, id: u64) -> Option<Self> {
+        Self::user(site, id, vec![EVERYTHING.to_owned()])
     }
 
     fn user(site: &Site, id: u64, scopes: Vec<String>) -> Option<Self> {
@@ -103,14 +108,36 @@ impl Caller {
 
     /// Whether the caller sees the repo; who does not gets a 404, as if it were not there.
     pub(super) fn sees(&self, repo: &Repo) -> bool {
-        !repo.private || self.writes(repo)
+        !repo.private || self.may(repo, Access::Read)
+    }
+
+    /// Whether the caller was let into the repo so far; administrators of the site always are.
+    fn may(&self, repo: &Repo, access: Access) -> bool {
+        match self {
+            Self::Nobody => false,
+            Self::User { id, admin, .. } => {
+                *admin || repo.access(*id).is_some_and(|given| given >= access)
+            }
+        }
     }
 
     pub(super) fn writes(&self, repo: &Repo) -> bool {
-        match self {
-            Self::Nobody => false,
-            Self::User { id, admin, .. } => *admin || repo.can_write(*id),
+        self.may(repo, Access::Write)
+    }
+
+    /// Whether the caller may change the repo itself, its hooks and its collaborators.
+    pub(super) fn administers(&self, repo: &Repo) -> bool {
+        self.may(repo, Access::Admin)
+    }
+
+    /// The id of who may, or Gitea's answer to who may not.
+    pub(super) fn administrator(&self, site: &Site, repo: &Repo) -> Result<u64, Answer> {
+        let user = self.known(site)?;
+        if self.administers(repo) {
+            return Ok(user);
         }
+        let why = "user should be an owner or a collaborator with admin write of a repository";
+        Err(site.error(403, why))
     }
 }
 
@@ -129,7 +156,7 @@ impl Site {
     }
 }
 
-fn base64(text: &str) -> Option<Vec<u8>> {
+pub(super) fn base64(text: &str) -> Option<Vec<u8>> {
     let (mut out, mut bits, mut held) = (Vec::new(), 0u32, 0u32);
     for byte in text.trim_end_matches('=').bytes() {
         let value = match byte {

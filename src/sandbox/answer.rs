@@ -98,6 +98,15 @@ impl Page {
         all.into_iter().skip(before).take(self.size).collect()
     }
 
+    /// A page of a list with its total and its links.
+    pub(super) fn listed(self, url: &str, query: &Query, page: Vec<Value>, total: usize) -> Answer {
+        let answer = Answer::json(200, &page.into()).with("X-Total-Count", total);
+        match self.link(url, query, total) {
+            Some(link) => answer.with("Link", link),
+            None => answer,
+        }
+    }
+
     /// The `Link` header: relations in Gitea's order, the query's keys sorted; none for one page.
     ///
     /// A page behind the last is taken for the last, so its `prev` is the last but one.

@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 
+use super::deliveries::{AllowedHosts, Post};
 use super::server::{self, Shared};
 use super::state::{Gitea, GiteaVersion};
 use super::{Sandbox, SandboxError, repos};
@@ -20,6 +21,7 @@ pub struct SandboxBuilder {
     owner: String,
     host: IpAddr,
     port: u16,
+    webhook_hosts: AllowedHosts,
 }
 
 impl SandboxBuilder {
@@ -30,6 +32,7 @@ impl SandboxBuilder {
             owner: "timmy".to_owned(),
             host: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port: 0,
+            webhook_hosts: AllowedHosts::default(),
         }
     }
 
@@ -63,6 +66,15 @@ impl SandboxBuilder {
         self
     }
 
+    /// Where webhooks may go, in the words of Gitea's `[webhook] ALLOWED_HOST_LIST`: `loopback`,
+    /// `private`, `external`, networks as `127.0.0.0/8`, and host names with `*`, with commas
+    /// between them. `external` unless told, so that none arrives on this machine; beyond it the
+    /// sandbox sends nothing, whatever is allowed.
+    pub fn webhook_hosts(mut self, allowed: &str) -> Self {
+        self.webhook_hosts = AllowedHosts::parse(allowed);
+        self
+    }
+
     /// Opens the socket and serves; when this returns, connections are accepted.
     ///
     /// # Errors
@@ -93,7 +105,7 @@ impl SandboxBuilder {
         let owner_id = gitea.site.add_user(&self.owner, &email, "", true);
         gitea.site.add_full_token(owner_id, &self.token);
 
-        let shared = Arc::new(Shared::new(gitea));
+        let shared = Arc::new(Shared::new(gitea, Post::allowing(self.webhook_hosts)));
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;

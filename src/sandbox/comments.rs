@@ -5,26 +5,34 @@ use serde_json::{Value, json};
 use super::access::Caller;
 use super::answer::{Answer, Handled, Page};
 use super::ask::Ask;
-use super::clock::rfc3339;
+use super::clock::{self, rfc3339};
+use super::hooks::Happened;
 use super::repos::Shown;
+use super::reviews::Review;
 use super::state::{Entry, Event, Issue, Repo, Site};
 
 impl Entry {
-    fn urls(&self, site: &Site, repo: &Repo, issue: &Issue) -> (String, String) {
-        let issue_url = format!("{}/issues/{}", site.html_url(repo), issue.number);
-        (format!("{issue_url}#issuecomment-{}", self.id), issue_url)
+    /// Its own page and the two that it may be on: `issue_url` or `pull_request_url`.
+    fn urls(&self, site: &Site, repo: &Repo, issue: &Issue) -> [String; 3] {
+        let page = issue.html_url(site, repo);
+        let own = format!("{page}#issuecomment-{}", self.id);
+        if issue.pull.is_some() {
+            [own, String::new(), page]
+        } else {
+            [own, page, String::new()]
+        }
     }
 
     /// As a comment; `None` for any other event.
-    fn comment_json(&self, site: &Site, repo: &Repo, issue: &Issue) -> Option<Value> {
+    pub(super) fn comment_json(&self, site: &Site, repo: &Repo, issue: &Issue) -> Option<Value> {
         let Event::Comment(body) = &self.what else {
             return None;
         };
-        let (html_url, issue_url) = self.urls(site, repo, issue);
+        let [html_url, issue_url, pull_request_url] = self.urls(site, repo, issue);
         Some(json!({
             "id": self.id,
             "html_url": html_url,
-            "pull_request_url": "",
+            "pull_request_url": pull_request_url,
             "issue_url": issue_url,
             "user": site.user_json(self.user, Shown::WithoutEmail),
             "original_author": "",
@@ -32,12 +40,19 @@ impl Entry {
             "body": body,
             "assets": [],
             "created_at": rfc3339(self.created),
-            "updated_at": rfc3339(self.created),
+            "updated_at": rfc3339(self.updated),
         }))
     }
 
-    fn timeline_json(&self, site: &Site, repo: &Repo, issue: &Issue) -> Value {
-        let (html_url, issue_url) = self.urls(site, repo, issue);
+    fn timeline_json(&self, site: &Site, repo: &Repo, issue: &Issue, admin: bool) -> Value {
+        let [html_url, issue_url, pull_request_url] = self.urls(site, repo, issue);
+        let review_id = match &self.what {
+            Event::Reviewed(review)
+            | Event::Dismissed(review, _)
+            | Event::ReviewRequested { review, .. } => *review,
+            _ => 0,
+        };
+        let review = issue.pull.as_ref().and_then(|pull| pull.review(review_id));
         // A label event says in its body whether the label came ("1") or went ("").
         let (kind, body, label) = match &self.what {
             Event::Comment(body) => ("comment", body.as_str(), None),
@@ -47,18 +62,46 @@ impl Entry {
             Event::Reopened => ("reopen", "", None),
             Event::Locked(reason) => ("lock", reason.as_str(), None),
             Event::Unlocked => ("unlock", "", None),
+            Event::Referenced { .. } => ("pull_ref", "", None),
+            Event::Reviewed(_) => ("review", review.map_or("", Review::body), None),
+            Event::ReviewRequested { .. } => ("review_request", "", None),
+            Event::Dismissed(_, why) => ("dismiss_review", why.as_str(), None),
+            Event::Pushed => ("pull_push", "", None),
+            Event::Merged(_) => ("merge_pull", "", None),
+        };
+        let (ref_issue, ref_action) = match &self.what {
+            Event::Referenced { pull, closes } => {
+                let pull = repo.issue(*pull).map(|pull| pull.json(site, repo, admin));
+                (pull, if *closes { "closes" } else { "none" })
+            }
+            _ => (None, "none"),
+        };
+        let (assignee, removed) = match &self.what {
+            Event::ReviewRequested {
+                reviewer,
+                withdrawn,
+                ..
+            } => (
+                Some(site.user_json(*reviewer, Shown::WithoutEmail)),
+                *withdrawn,
+            ),
+            _ => (None, false),
+        };
+        let sha = match &self.what {
+            Event::Merged(sha) => sha.as_str(),
+            _ => "",
         };
         let label = label.and_then(|id| repo.label(id));
         json!({
             "id": self.id,
             "type": kind,
             "html_url": html_url,
-            "pull_request_url": "",
+            "pull_request_url": pull_request_url,
             "issue_url": issue_url,
             "user": site.user_json(self.user, Shown::WithoutEmail),
             "body": body,
             "created_at": rfc3339(self.created),
-            "updated_at": rfc3339(self.created),
+            "updated_at": rfc3339(self.updated),
             "old_project_id": 0,
             "project_id": 0,
             "old_milestone": null,
@@ -68,15 +111,15 @@ impl Entry {
             "new_title": "",
             "old_ref": "",
             "new_ref": "",
-            "ref_issue": null,
+            "ref_issue": ref_issue,
             "ref_comment": null,
-            "ref_action": "none",
-            "ref_commit_sha": "",
-            "review_id": 0,
+            "ref_action": ref_action,
+            "ref_commit_sha": sha,
+            "review_id": review_id,
             "label": label.map(|label| label.json(site, repo)),
-            "assignee": null,
+            "assignee": assignee,
             "assignee_team": null,
-            "removed_assignee": false,
+            "removed_assignee": removed,
             "resolve_doer": null,
             "dependent_issue": null,
         })
@@ -84,6 +127,34 @@ impl Entry {
 }
 
 impl Repo {
+    /// Comments on an issue and gives the comment's id; `None` where there is no such issue.
+    pub(super) fn comment(
+        &mut self,
+        site: &mut Site,
+        user: u64,
+        number: u64,
+        body: String,
+    ) -> Option<u64> {
+        let issue = self.issue_mut(number)?;
+        let row = issue.record(&mut site.ids, user, Event::Comment(body));
+        let happened = Happened::Comment("created", row);
+        site.notice(self.id, number, user, happened);
+        Some(row)
+    }
+
+    pub(super) fn timeline_json(&self, site: &Site, issue: &Issue) -> Vec<Value> {
+        let rows = issue.timeline.iter();
+        rows.map(|row| row.timeline_json(site, self, issue, true))
+            .collect()
+    }
+
+    /// Where a comment is: its issue's number, by its own id alone.
+    fn issue_of_comment(&self, id: u64) -> Option<&Issue> {
+        let is_it = |row: &Entry| row.id == id && matches!(row.what, Event::Comment(_));
+        let mut issues = self.issues.iter();
+        issues.find(|issue| issue.timeline.iter().any(is_it))
+    }
+
     pub(super) fn comments_json(&self, site: &Site, issue: &Issue) -> Vec<Value> {
         let rows = issue.timeline.iter();
         rows.filter_map(|row| row.comment_json(site, self, issue))
@@ -94,7 +165,7 @@ impl Repo {
     /// administrator is told why.
     fn commented(&self, site: &Site, caller: &Caller, number: u64) -> Result<&Issue, Answer> {
         match self.issue(number) {
-            Some(issue) if self.has_issues => Ok(issue),
+            Some(issue) if self.has_issues || issue.pull.is_some() => Ok(issue),
             Some(_) => Err(site.not_found()),
             None => {
                 let why = if caller.admin() {
@@ -125,13 +196,59 @@ pub(super) fn create(
     if issue.locked && !caller.writes(repo) {
         return Err(site.error(403, "You cannot comment on a locked issue."));
     }
-    if let Some(issue) = repo.issue_mut(number) {
-        issue.record(&mut site.ids, user, Event::Comment(body));
-    }
+    repo.comment(site, user, number, body);
     let issue = repo.commented(site, caller, number)?;
     let made = issue.timeline.last();
     let made = made.and_then(|row| row.comment_json(site, repo, issue));
     Ok(Answer::json(201, &made.unwrap_or(Value::Null)))
+}
+
+/// `GET`, `PATCH` and `DELETE /repos/{o}/{r}/issues/comments/{id}`: by its author, or by who may
+/// write. Neither an edit nor a deletion counts as a change of the issue.
+pub(super) fn one(
+    site: &mut Site,
+    repo: &mut Repo,
+    caller: &Caller,
+    id: u64,
+    ask: &Ask,
+) -> Handled {
+    let shown = |site: &Site, repo: &Repo| {
+        let issue = repo.issue_of_comment(id)?;
+        let row = issue.timeline.iter().find(|row| row.id == id)?;
+        Some((issue.number, row.user, row.comment_json(site, repo, issue)?))
+    };
+    let (number, author, comment) = shown(site, repo).ok_or_else(|| site.not_found())?;
+    if ask.method == "GET" {
+        return Ok(Answer::json(200, &comment));
+    }
+    let user = caller.known(site)?;
+    if user != author && !caller.writes(repo) {
+        return Err(Answer::empty(403));
+    }
+    let deleted = ask.method == "DELETE";
+    let body = if deleted {
+        String::new()
+    } else {
+        repo.not_archived(site)?;
+        ask.object(site)?.required(site, "body")?.to_owned()
+    };
+    let Some(issue) = repo.issue_mut(number) else {
+        return Err(site.not_found());
+    };
+    if deleted {
+        issue.timeline.retain(|row| row.id != id);
+        let happened = Happened::CommentDeleted(comment);
+        site.notice(repo.id, number, user, happened);
+        return Ok(Answer::empty(204));
+    }
+    for row in issue.timeline.iter_mut().filter(|row| row.id == id) {
+        row.what = Event::Comment(body.clone());
+        row.updated = clock::now();
+    }
+    let happened = Happened::Comment("edited", id);
+    site.notice(repo.id, number, user, happened);
+    let (_, _, comment) = shown(site, repo).ok_or_else(|| site.not_found())?;
+    Ok(Answer::json(200, &comment))
 }
 
 /// Rows between `since` and `before`, both inclusive.
@@ -172,7 +289,7 @@ pub(super) fn timeline(
     let page = Page::asked(&ask.query).of(rows);
     let events: Vec<Value> = page
         .iter()
-        .map(|row| row.timeline_json(site, repo, issue))
+        .map(|row| row.timeline_json(site, repo, issue, caller.admin()))
         .collect();
     let total = events.len();
     let body = if events.is_empty() {

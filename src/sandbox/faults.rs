@@ -34,17 +34,48 @@ use super::state::Site;
 /// [`after_effect`](Self::after_effect), between the effect and the answer. Faults that answer in
 /// Gitea's place (status, body, redirect, zeroed issue, huge) and dropped connections come instead
 /// of the effect, or after it with `after_effect`. Truncated and dripping answers are the real
-/// ones, so the effect has happened.
+/// ones, so the effect has happened. With [`commit_late`](Self::commit_late) or
+/// [`commit_at_release`](Self::commit_at_release) a request that was dropped or answered has its
+/// effect afterwards, as on a server that commits when its client has long given up.
 #[derive(Debug, Clone)]
 pub struct Fault {
     method: Option<String>,
     path: Option<String>,
-    skip: u64,
-    times: Option<u64>,
-    after_effect: bool,
+    turns: Turns,
+    effect: Effect,
     pub(super) kind: Kind,
     headers: Vec<(String, String)>,
     payload: Payload,
+}
+
+/// When a request has its effect that a fault meets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// As the fault's kind has it: not at all, where Gitea does not answer.
+    Usual,
+    /// Before the fault.
+    First,
+    /// So long after the answer or the end of the connection.
+    Late(Duration),
+    /// When what is held is let go on.
+    AtRelease,
+}
+
+/// Whose turn it is: of the matching ones the first are left alone, and so many are met.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Turns {
+    pub(super) skip: u64,
+    pub(super) times: Option<u64>,
+    seen: u64,
+}
+
+impl Turns {
+    /// Counts one more, and says whether it is met.
+    pub(super) fn next(&mut self) -> bool {
+        self.seen += 1;
+        let after = self.seen.saturating_sub(self.skip);
+        after > 0 && self.times.is_none_or(|times| after <= times)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -78,9 +109,8 @@ impl Fault {
         Self {
             method: None,
             path: None,
-            skip: 0,
-            times: None,
-            after_effect: false,
+            turns: Turns::default(),
+            effect: Effect::Usual,
             kind,
             headers: Vec::new(),
             payload: Payload::Unset,
@@ -190,21 +220,36 @@ impl Fault {
     /// Leaves the first matching requests alone.
     #[must_use]
     pub fn skip(mut self, requests: u64) -> Self {
-        self.skip = requests;
+        self.turns.skip = requests;
         self
     }
 
     /// Meets so many requests and no more.
     #[must_use]
     pub fn times(mut self, requests: u64) -> Self {
-        self.times = Some(requests);
+        self.turns.times = Some(requests);
         self
     }
 
     /// Lets the request have its effect first.
     #[must_use]
     pub fn after_effect(mut self) -> Self {
-        self.after_effect = true;
+        self.effect = Effect::First;
+        self
+    }
+
+    /// Lets the request have its effect so long after it was answered or dropped.
+    #[must_use]
+    pub fn commit_late(mut self, time: Duration) -> Self {
+        self.effect = Effect::Late(time);
+        self
+    }
+
+    /// As [`commit_late`](Self::commit_late), when [`Sandbox::release`](super::Sandbox::release)
+    /// is called.
+    #[must_use]
+    pub fn commit_at_release(mut self) -> Self {
+        self.effect = Effect::AtRelease;
         self
     }
 
@@ -243,6 +288,11 @@ impl Fault {
             let why = format!("a fault cannot answer {status}; 200 to 999 can be sent");
             return Err(SandboxError::Fault(why));
         }
+        let real = matches!(self.kind, Kind::Truncated { .. } | Kind::Drip(_));
+        if self.late().is_some() && (real || self.kind.waits()) {
+            let why = "only what is dropped or answered in Gitea's place can be committed late";
+            return Err(SandboxError::Fault(why.to_owned()));
+        }
         for (name, value) in &self.headers {
             if HeaderName::from_bytes(name.as_bytes()).is_err()
                 || HeaderValue::from_str(value).is_err()
@@ -252,6 +302,11 @@ impl Fault {
             }
         }
         Ok(())
+    }
+
+    /// When the effect is to come afterwards.
+    pub(super) fn late(&self) -> Option<Effect> {
+        matches!(self.effect, Effect::Late(_) | Effect::AtRelease).then_some(self.effect)
     }
 
     /// What the fault makes of an answer; `real` is absent where the effect was not to happen.
@@ -296,7 +351,7 @@ impl Fault {
 }
 
 /// `*` stands for any run of characters, none included.
-fn glob(pattern: &str, text: &str) -> bool {
+pub(super) fn glob(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('*');
     let first = parts.next().unwrap_or_default();
     let Some(mut rest) = text.strip_prefix(first) else {
@@ -315,9 +370,9 @@ fn glob(pattern: &str, text: &str) -> bool {
     rest.ends_with(last)
 }
 
-/// The faults on order, each with the number of requests that it has matched.
+/// The faults on order.
 #[derive(Debug, Default)]
-pub(super) struct Faults(Vec<(Fault, u64)>);
+pub(super) struct Faults(Vec<Fault>);
 
 /// What is to happen to one request.
 #[derive(Debug, Default)]
@@ -330,17 +385,23 @@ pub(super) struct Plan {
 }
 
 impl Plan {
+    /// When the request is to have its effect after it was answered.
+    pub(super) fn late(&self) -> Option<Effect> {
+        self.decides.as_ref().and_then(Fault::late)
+    }
+
     /// Whether the request is to have its effect at all.
     pub(super) fn effect_happens(&self) -> bool {
         self.decides.as_ref().is_none_or(|fault| {
-            fault.after_effect || matches!(fault.kind, Kind::Truncated { .. } | Kind::Drip(_))
+            fault.effect == Effect::First
+                || matches!(fault.kind, Kind::Truncated { .. } | Kind::Drip(_))
         })
     }
 }
 
 impl Faults {
     pub(super) fn add(&mut self, fault: Fault) {
-        self.0.push((fault, 0));
+        self.0.push(fault);
     }
 
     pub(super) fn clear(&mut self) {
@@ -349,15 +410,10 @@ impl Faults {
 
     pub(super) fn plan(&mut self, method: &str, target: &str) -> Plan {
         let mut plan = Plan::default();
-        for (fault, seen) in &mut self.0 {
-            if !fault.matches(method, target) {
-                continue;
-            }
-            *seen += 1;
-            let due =
-                *seen > fault.skip && fault.times.is_none_or(|times| *seen - fault.skip <= times);
+        for fault in &mut self.0 {
+            let due = fault.matches(method, target) && fault.turns.next();
             if due && fault.kind.waits() {
-                let waits = if fault.after_effect {
+                let waits = if fault.effect == Effect::First {
                     &mut plan.after
                 } else {
                     &mut plan.before

@@ -6,10 +6,35 @@ use super::access::Caller;
 use super::answer::{Answer, Handled, Page};
 use super::ask::Ask;
 use super::clock::{self, rfc3339};
+use super::hooks::Happened;
+use super::pulls::Pull;
 use super::repos::Shown;
 use super::state::{Event, GiteaVersion, Issue, Repo, Site, next};
 
 impl Issue {
+    /// Its page; that of a pull request is under `pulls`.
+    pub(super) fn html_url(&self, site: &Site, repo: &Repo) -> String {
+        let kind = if self.pull.is_some() {
+            "pulls"
+        } else {
+            "issues"
+        };
+        format!("{}/{kind}/{}", site.html_url(repo), self.number)
+    }
+
+    fn is_merged(&self) -> bool {
+        self.pull.as_ref().is_some_and(|pull| pull.merged.is_some())
+    }
+
+    /// Whether it is in the `state` that a list asks for.
+    pub(super) fn is(&self, state: &str) -> bool {
+        match state {
+            "all" => true,
+            "closed" => self.closed.is_some(),
+            _ => self.closed.is_none(),
+        }
+    }
+
     /// As served; an administrator is shown more of the poster.
     pub(super) fn json(&self, site: &Site, repo: &Repo, admin: bool) -> Value {
         let shown = if admin { Shown::ToAdmin } else { Shown::Plain };
@@ -20,10 +45,12 @@ impl Issue {
             .iter()
             .filter(|row| is_comment(&row.what))
             .count();
+        let html_url = self.html_url(site, repo);
+        let pull = self.pull.as_ref().map(|pull| pull.brief_json(&html_url));
         let mut issue = json!({
             "id": self.id,
             "url": format!("{}/issues/{}", site.api_url(repo), self.number),
-            "html_url": format!("{}/issues/{}", site.html_url(repo), self.number),
+            "html_url": html_url,
             "number": self.number,
             "user": site.user_json(self.poster, shown),
             "original_author": "",
@@ -44,7 +71,7 @@ impl Issue {
             "closed_at": self.closed.map(rfc3339),
             "due_date": null,
             "time_estimate": 0,
-            "pull_request": null,
+            "pull_request": pull,
             "repository": {
                 "id": repo.id,
                 "name": repo.name,
@@ -93,10 +120,21 @@ pub(super) fn zeroed() -> Value {
 }
 
 impl Repo {
-    /// Opens an issue and gives its number.
-    pub(super) fn add_issue(&mut self, site: &mut Site, user: u64, title: &str, body: &str) -> u64 {
-        let number = self.issues.iter().map(|issue| issue.number).max();
-        let (number, now) = (number.unwrap_or(0) + 1, clock::now());
+    /// Opens an issue, or a pull request, and gives its number.
+    pub(super) fn add_issue(
+        &mut self,
+        site: &mut Site,
+        user: u64,
+        title: &str,
+        body: &str,
+        pull: Option<Pull>,
+    ) -> u64 {
+        let (number, now) = (next(&mut self.last_number), clock::now());
+        let happened = match pull {
+            Some(_) => Happened::Pull("opened"),
+            None => Happened::Issue("opened"),
+        };
+        site.notice(self.id, number, user, happened);
         self.issues.push(Issue {
             id: next(&mut site.ids.issue),
             number,
@@ -110,6 +148,7 @@ impl Repo {
             content_version: 0,
             labels: Vec::new(),
             timeline: Vec::new(),
+            pull,
         });
         number
     }
@@ -131,20 +170,20 @@ pub(super) fn create(site: &mut Site, repo: &mut Repo, caller: &Caller, ask: &As
         .and_then(Value::as_array)
         .map(|ids| ids.iter().filter_map(Value::as_u64).collect())
         .unwrap_or_default();
-    let number = repo.add_issue(site, user, title, body);
+    let number = repo.add_issue(site, user, title, body, None);
     // Labels of somebody who may not write are dropped without a word.
     if caller.writes(repo) {
         repo.attach(site, user, number, &labels);
     }
-    if let (true, Some(issue)) = (closed, repo.issue_mut(number)) {
-        issue.set_closed(&mut site.ids, user, true);
+    if closed {
+        repo.set_closed(site, user, number, true);
     }
     shown(site, repo, caller, number, 201)
 }
 
 fn shown(site: &Site, repo: &Repo, caller: &Caller, number: u64, status: u16) -> Handled {
     match repo.issue(number) {
-        Some(issue) if repo.has_issues => Ok(Answer::json(
+        Some(issue) if repo.has_issues || issue.pull.is_some() => Ok(Answer::json(
             status,
             &issue.json(site, repo, caller.admin()),
         )),
@@ -167,8 +206,9 @@ pub(super) fn edit(
 ) -> Handled {
     let user = caller.known(site)?;
     let fields = ask.object(site)?;
-    let (writes, has_issues) = (caller.writes(repo), repo.has_issues);
-    let Some(issue) = repo.issue_mut(number).filter(|_| has_issues) else {
+    let (writes, has_issues, id) = (caller.writes(repo), repo.has_issues, repo.id);
+    let served = |issue: &&mut Issue| has_issues || issue.pull.is_some();
+    let Some(issue) = repo.issue_mut(number).filter(served) else {
         return Err(site.not_found());
     };
     if !writes && issue.poster != user {
@@ -185,19 +225,35 @@ pub(super) fn edit(
     if site.version >= GiteaVersion::V1_26 && body.is_some() && stale {
         return Err(site.error(409, "content version mismatch"));
     }
+    let title = title.filter(|title| *title != issue.title);
+    let body = body.filter(|body| *body != issue.body);
     if let Some(title) = title {
-        issue.title = title.to_owned();
-        issue.updated = clock::now();
+        title.clone_into(&mut issue.title);
     }
-    if let Some(body) = body.filter(|body| *body != issue.body) {
-        issue.body = body.to_owned();
+    if let Some(body) = body {
+        body.clone_into(&mut issue.body);
         issue.content_version += 1;
+    }
+    if title.is_some() || body.is_some() {
         issue.updated = clock::now();
+        let happened = if issue.pull.is_some() {
+            Happened::Pull("edited")
+        } else {
+            Happened::Issue("edited")
+        };
+        site.notice(id, number, user, happened);
+        repo.refer(site, user, number);
     }
     match state {
         None => {}
-        Some("open") => issue.set_closed(&mut site.ids, user, false),
-        Some("closed") => issue.set_closed(&mut site.ids, user, true),
+        Some("open") if repo.issue(number).is_some_and(Issue::is_merged) => {
+            return Err(site.error(
+                412,
+                "cannot change state of this pull request, it was already merged",
+            ));
+        }
+        Some("open") => repo.set_closed(site, user, number, false),
+        Some("closed") => repo.set_closed(site, user, number, true),
         Some(other) => return Err(site.error(412, format!("unknown state: {other}"))),
     }
     shown(site, repo, caller, number, 201)
@@ -225,12 +281,12 @@ pub(super) fn list(site: &Site, repo: &Repo, caller: &Caller, ask: &Ask) -> Hand
     let mut found: Vec<&Issue> = repo
         .issues
         .iter()
-        .filter(|_| repo.has_issues && kind != Some("pulls"))
-        .filter(|issue| match wanted_state {
-            "all" => true,
-            "closed" => issue.closed.is_some(),
-            _ => issue.closed.is_none(),
+        .filter(|issue| match (issue.pull.is_some(), kind) {
+            (true, Some("issues")) | (false, Some("pulls")) => false,
+            (true, _) => true,
+            (false, _) => repo.has_issues,
         })
+        .filter(|issue| issue.is(wanted_state))
         .filter(|issue| since.is_none_or(|since| issue.updated >= since))
         .filter(|issue| before.is_none_or(|before| issue.updated <= before))
         .filter(|issue| {
@@ -246,12 +302,18 @@ pub(super) fn list(site: &Site, repo: &Repo, caller: &Caller, ask: &Ask) -> Hand
         .iter()
         .map(|issue| issue.json(site, repo, caller.admin()))
         .collect();
-    let mut answer = Answer::json(200, &issues.into()).with("X-Total-Count", total);
     let url = format!("{}/issues", site.api_url(repo));
-    if let Some(link) = page.link(&url, query, total) {
-        answer.set("Link", link);
+    Ok(page.listed(&url, query, issues, total))
+}
+
+/// `DELETE /repos/{o}/{r}/issues/{n}`: by who administers the repo.
+pub(super) fn delete(site: &Site, repo: &mut Repo, caller: &Caller, number: u64) -> Handled {
+    caller.administrator(site, repo)?;
+    if repo.issue(number).is_none() {
+        return Err(site.not_found());
     }
-    Ok(answer)
+    repo.issues.retain(|issue| issue.number != number);
+    Ok(Answer::empty(204))
 }
 
 /// `PUT` and `DELETE /repos/{o}/{r}/issues/{n}/lock`.

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::access::Caller;
 use super::answer::{Answer, Handled, Page};
 use super::ask::Ask;
+use super::hooks::Happened;
 use super::state::{Event, GiteaVersion, Issue, Label, Repo, Site, next};
 
 impl Label {
@@ -205,6 +206,8 @@ pub(super) fn add_to_issue(
         }
     }
     repo.attach(site, user, number, &wanted);
+    // Also where nothing changed, as Gitea does.
+    site.notice(repo.id, number, user, Happened::Labels("label_updated"));
     list_of_issue(site, repo, number)
 }
 
@@ -257,5 +260,26 @@ pub(super) fn remove_from_issue(
     if let Some(issue) = repo.issue_mut(number) {
         issue.detach(site, user, label);
     }
+    let happened = Happened::Labels("label_updated");
+    site.notice(repo.id, number, user, happened);
+    Ok(Answer::empty(204))
+}
+
+/// `DELETE /repos/{o}/{r}/issues/{n}/labels`: all of them.
+pub(super) fn clear(site: &mut Site, repo: &mut Repo, caller: &Caller, number: u64) -> Handled {
+    let user = caller.known(site)?;
+    if repo.issue(number).is_none() {
+        return Err(site.not_found());
+    }
+    if !caller.writes(repo) {
+        return Err(site.error(403, "write permission is required"));
+    }
+    if let Some(issue) = repo.issue_mut(number) {
+        for label in issue.labels.clone() {
+            issue.detach(site, user, label);
+        }
+    }
+    let happened = Happened::Labels("label_cleared");
+    site.notice(repo.id, number, user, happened);
     Ok(Answer::empty(204))
 }

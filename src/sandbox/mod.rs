@@ -1,10 +1,22 @@
 //! A Gitea stand-in on a loopback socket, for tests, demos and benches.
 //!
-//! It holds repos, issues, labels and comments, answers as a real Gitea does, traps included
-//! (label names that are not unique, unknown ids that are ignored with a 200, 500 for a comment
-//! on an issue that does not exist), records every request, and makes mistakes on order
-//! ([`Fault`]). Beside Gitea it plays an agent that takes tasks over HTTP: `POST /agent` and
+//! It holds repos, issues, labels and comments, pull requests with their reviews and checks, and
+//! webhooks; answers as a real Gitea does, traps included (label names that are not unique,
+//! unknown ids that are ignored with a 200, 500 for a comment on an issue that does not exist);
+//! records every request and webhook; and makes mistakes on order ([`Fault`], [`DeliveryFault`]).
+//! Beside Gitea it plays an agent that takes tasks over HTTP: `POST /agent` and
 //! `POST /agent/{name}` answer 202.
+//!
+//! **Pull requests** come from branches of the same repo; [`Sandbox::push`] makes and moves them,
+//! and there are no contents behind them. Merging closes the issues that the pull request says it
+//! closes at once, where a real Gitea takes a second or two.
+//!
+//! **Webhooks** go out at most once each, one after the other in the order of what happened, are
+//! waited for 5 seconds and not tried again. As on a fresh Gitea none may go to this machine until
+//! [`SandboxBuilder::webhook_hosts`] allows it, and none goes anywhere else.
+//!
+//! **Who.** [`Sandbox::create_user`] makes users with tokens of some scopes, and
+//! [`Sandbox::act`] does what the API can do in any user's name, without a socket.
 //!
 //! It runs in a thread of its own, so it can be used from tests that know nothing of async, and
 //! from inside any runtime. Dropping it stops it.
@@ -32,16 +44,22 @@
 //! ```
 
 mod access;
+mod acts;
 mod answer;
 mod ask;
 mod builder;
 mod clock;
 mod comments;
+mod commits;
+mod deliveries;
 mod faults;
+mod hooks;
 mod issues;
 mod labels;
+mod pulls;
 mod record;
 mod repos;
+mod reviews;
 mod routes;
 mod server;
 mod state;
@@ -56,11 +74,12 @@ use serde_json::Value;
 
 use builder::Running;
 pub use builder::SandboxBuilder;
+pub use deliveries::{DeliveryFault, RecordedDelivery};
 pub use faults::Fault;
 pub use record::RecordedRequest;
 use server::{Shared, World};
 pub use state::GiteaVersion;
-use state::{Issue, Place, Repo, Site};
+use state::{Access, Issue, Place, Repo, Site};
 
 /// What the sandbox refused to its owner. (What it refuses to a client is an HTTP status.)
 #[derive(Debug, thiserror::Error)]
@@ -180,7 +199,7 @@ impl Sandbox {
     /// Where there is no such repo.
     pub fn create_issue(&self, repo: &str, title: &str, body: &str) -> Result<u64, SandboxError> {
         self.change(repo, |site, repo| {
-            repo.add_issue(site, self.owner_id, title, body)
+            repo.add_issue(site, self.owner_id, title, body, None)
         })
     }
 
@@ -212,9 +231,13 @@ impl Sandbox {
     }
 
     fn set_closed(&self, repo: &str, number: u64, closed: bool) -> Result<(), SandboxError> {
-        self.change_issue(repo, number, |site, issue| {
-            issue.set_closed(&mut site.ids, self.owner_id, closed);
-        })
+        self.change(repo, |site, found| {
+            found
+                .issue(number)
+                .ok_or_else(|| unknown_issue(repo, number))?;
+            found.set_closed(site, self.owner_id, number, closed);
+            Ok(())
+        })?
     }
 
     /// Locks an issue: who may not write may not comment either.
@@ -222,7 +245,13 @@ impl Sandbox {
     /// # Errors
     /// Where there is no such repo or issue.
     pub fn lock_issue(&self, repo: &str, number: u64) -> Result<(), SandboxError> {
-        self.change_issue(repo, number, |_, issue| issue.locked = true)
+        self.change(repo, |_, found| match found.issue_mut(number) {
+            Some(issue) => {
+                issue.locked = true;
+                Ok(())
+            }
+            None => Err(unknown_issue(repo, number)),
+        })?
     }
 
     /// Comments on an issue as the owner and gives the comment's id.
@@ -230,10 +259,10 @@ impl Sandbox {
     /// # Errors
     /// Where there is no such repo or issue.
     pub fn create_comment(&self, repo: &str, number: u64, body: &str) -> Result<u64, SandboxError> {
-        self.change_issue(repo, number, |site, issue| {
-            let comment = state::Event::Comment(body.to_owned());
-            issue.record(&mut site.ids, self.owner_id, comment)
-        })
+        self.change(repo, |site, found| {
+            let made = found.comment(site, self.owner_id, number, body.to_owned());
+            made.ok_or_else(|| unknown_issue(repo, number))
+        })?
     }
 
     /// Renames a repo and gives its new full name; the old one answers 301 from now on.
@@ -319,7 +348,7 @@ impl Sandbox {
     pub fn add_writer(&self, repo: &str, login: &str) -> Result<(), SandboxError> {
         self.change(repo, |site, repo| match site.user_named(login) {
             Some(user) => {
-                repo.writers.push(user.id);
+                repo.set_access(user.id, Some(Access::Write));
                 Ok(())
             }
             None => Err(SandboxError::Refused(format!("there is no user {login:?}"))),
@@ -434,13 +463,7 @@ impl Sandbox {
     /// A request that is neither delayed nor held before its effect has had it by then.
     #[must_use = "false says that they did not arrive"]
     pub fn wait_for_requests(&self, count: usize, timeout: Duration) -> bool {
-        let world = self.shared.world();
-        let waited = self
-            .shared
-            .arrived
-            .wait_timeout_while(world, timeout, |world| world.log.len() < count);
-        let (world, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        world.log.len() >= count
+        self.wait_until(timeout, |world| world.log.len() >= count)
     }
 
     /// Orders a fault.
@@ -453,16 +476,22 @@ impl Sandbox {
         Ok(())
     }
 
-    /// Forgets all faults and releases what they hold.
+    /// Forgets all faults, of webhooks too, and releases what they hold.
     pub fn clear_faults(&self) {
-        self.shared.world().faults.clear();
+        let mut world = self.shared.world();
+        world.faults.clear();
+        world.post.clear_faults();
+        drop(world);
         self.release();
     }
 
-    /// Lets go on what [`Fault::hold`] holds. Requests that arrive later are held as before.
+    /// Lets go on what [`Fault::hold`], [`Fault::commit_at_release`] and
+    /// [`DeliveryFault::overtake`] hold. What arrives later is held as before.
     pub fn release(&self) {
-        let _world = self.shared.world();
-        self.shared.releases.send_modify(|count| *count += 1);
+        self.shared.change(|world| {
+            world.post.release();
+            self.shared.releases.send_modify(|count| *count += 1);
+        });
     }
 
     fn change<T>(
@@ -470,22 +499,11 @@ impl Sandbox {
         name: &str,
         change: impl FnOnce(&mut Site, &mut Repo) -> T,
     ) -> Result<T, SandboxError> {
-        let mut world = self.shared.world();
-        let id = id_of(&world, name)?;
-        let (site, repo) = found(&mut world, name, id)?;
-        Ok(change(site, repo))
-    }
-
-    fn change_issue<T>(
-        &self,
-        name: &str,
-        number: u64,
-        change: impl FnOnce(&mut Site, &mut Issue) -> T,
-    ) -> Result<T, SandboxError> {
-        self.change(name, |site, repo| match repo.issue_mut(number) {
-            Some(issue) => Ok(change(site, issue)),
-            None => Err(unknown_issue(name, number)),
-        })?
+        self.shared.change(|world| {
+            let id = id_of(world, name)?;
+            let (site, repo) = found(world, name, id)?;
+            Ok(change(site, repo))
+        })
     }
 
     fn read_issue<T>(

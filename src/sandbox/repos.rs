@@ -6,7 +6,7 @@ use super::access::Caller;
 use super::answer::{Answer, Handled};
 use super::ask::Ask;
 use super::clock::{self, rfc3339};
-use super::state::{Gitea, Repo, Site, next};
+use super::state::{Access, Gitea, Repo, Site, next};
 
 /// How much of a user is shown. Gitea itself is of three minds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,10 +81,11 @@ impl Repo {
         Err(site.error(423, format!("{} is archived", self.full_name(site))))
     }
 
-    fn json(&self, site: &Site, caller: &Caller) -> Value {
+    pub(super) fn json(&self, site: &Site, caller: &Caller) -> Value {
         let (api_url, html_url) = (site.api_url(self), site.html_url(self));
         let open = self.issues.iter().filter(|issue| issue.closed.is_none());
-        let writes = caller.writes(self);
+        let (pulls, issues): (Vec<_>, Vec<_>) = open.partition(|issue| issue.pull.is_some());
+        let (writes, administers) = (caller.writes(self), caller.administers(self));
         json!({
             "id": self.id,
             "owner": site.user_json(self.owner, Shown::Plain),
@@ -105,14 +106,14 @@ impl Repo {
             "stars_count": 0,
             "forks_count": 0,
             "watchers_count": 1,
-            "open_issues_count": open.count(),
-            "open_pr_counter": 0,
+            "open_issues_count": issues.len(),
+            "open_pr_counter": pulls.len(),
             "default_branch": "main",
             "archived": self.archived,
             "created_at": rfc3339(self.created),
             "updated_at": rfc3339(self.updated),
             "archived_at": rfc3339(if self.archived { self.updated } else { 0 }),
-            "permissions": {"admin": writes, "push": writes, "pull": true},
+            "permissions": {"admin": administers, "push": writes, "pull": true},
             "has_issues": self.has_issues,
             "has_wiki": true,
             "has_pull_requests": true,
@@ -178,12 +179,7 @@ pub(super) fn edit(gitea: &mut Gitea, id: u64, caller: &Caller, ask: &Ask) -> Ha
     let Some((site, repo)) = gitea.repo_mut(id) else {
         return Err(gitea.site.not_found());
     };
-    if !caller.writes(repo) {
-        return Err(site.error(
-            403,
-            "user should be an owner or a collaborator with admin write of a repository",
-        ));
-    }
+    caller.administrator(site, repo)?;
     if let Some(name) = name.filter(|name| *name != repo.name) {
         if !valid_name(name) {
             return Err(site.error(422, format!("repo name is invalid [{name}]")));
@@ -290,22 +286,20 @@ pub(super) fn collaborator(
     name: &str,
     ask: &Ask,
 ) -> Handled {
-    caller.known(site)?;
-    if !caller.writes(repo) {
-        return Err(site.error(
-            403,
-            "user should be an owner or a collaborator with admin write of a repository",
-        ));
-    }
+    caller.administrator(site, repo)?;
     let Some(id) = site.user_named(name).map(|user| user.id) else {
         return Err(site.error(422, format!("user does not exist [name: {name}]")));
     };
-    repo.writers.retain(|writer| *writer != id);
-    if ask.method == "PUT" {
+    let access = if ask.method == "PUT" {
         let fields = ask.object(site)?;
-        if fields.text(site, "permission")?.unwrap_or("write") != "read" {
-            repo.writers.push(id);
-        }
-    }
+        Some(match fields.text(site, "permission")?.unwrap_or("write") {
+            "read" => Access::Read,
+            "admin" => Access::Admin,
+            _ => Access::Write,
+        })
+    } else {
+        None
+    };
+    repo.set_access(id, access);
     Ok(Answer::empty(204))
 }

@@ -5,18 +5,19 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Bytes, Incoming};
 use hyper::http::request::Parts;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 
 use super::answer::Answer;
 use super::ask::Ask;
-use super::faults::{Fault, Faults, Kind};
+use super::deliveries::{self, Post};
+use super::faults::{Effect, Fault, Faults, Kind};
 use super::record::{Log, RecordedRequest};
 use super::routes;
 use super::state::Gitea;
@@ -26,8 +27,10 @@ use super::wire::{Dropped, Ending, Payload, Tap, Wire};
 #[derive(Debug)]
 pub(super) struct Shared {
     world: Mutex<World>,
-    /// Told of every request that arrives.
-    pub(super) arrived: Condvar,
+    /// Told of every request that arrives, webhook that is done with and effect that came late.
+    pub(super) changed: Condvar,
+    /// Told of webhooks to be sent.
+    posted: Notify,
     /// Counts the releases of what is held.
     pub(super) releases: watch::Sender<u64>,
 }
@@ -39,24 +42,68 @@ pub(super) struct World {
     pub(super) gitea: Gitea,
     pub(super) faults: Faults,
     pub(super) log: Log,
+    pub(super) post: Post,
+    /// How many effects are still to come, of requests that are done with.
+    pub(super) late: usize,
 }
 
+/// So many effects wait to come late; on top of them they come at once.
+const MOST_LATE: usize = 10_000;
+
 impl Shared {
-    pub(super) fn new(gitea: Gitea) -> Self {
+    pub(super) fn new(gitea: Gitea, post: Post) -> Self {
         let world = World {
             gitea,
             faults: Faults::default(),
             log: Log::default(),
+            post,
+            late: 0,
         };
         Self {
             world: Mutex::new(world),
-            arrived: Condvar::new(),
+            changed: Condvar::new(),
+            posted: Notify::new(),
             releases: watch::Sender::new(0),
         }
     }
 
     pub(super) fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes what is held, and sends the webhooks that come of it.
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut World) -> T) -> T {
+        let mut world = self.world();
+        let result = change(&mut world);
+        self.post(&mut world);
+        result
+    }
+
+    fn post(&self, world: &mut World) {
+        for delivery in world.gitea.take_deliveries() {
+            world.post.push(delivery);
+        }
+        if world.post.waits() {
+            self.posted.notify_one();
+        }
+        self.changed.notify_all();
+    }
+
+    /// Sends webhooks, one after the other, for ever.
+    async fn deliver(&self) {
+        loop {
+            let (next, allowed) = {
+                let mut world = self.world();
+                (world.post.next(), world.post.allowed.clone())
+            };
+            let Some((id, delivery)) = next else {
+                self.posted.notified().await;
+                continue;
+            };
+            let outcome = deliveries::send(&id, &delivery, &allowed).await;
+            self.world().post.finish(id, delivery, outcome);
+            self.changed.notify_all();
+        }
     }
 }
 
@@ -82,6 +129,7 @@ pub(super) async fn serve(
     tokio::select! {
         _ = stop => {}
         () = accept => {}
+        () = shared.deliver() => {}
     }
 }
 
@@ -106,16 +154,8 @@ async fn respond(
     let headers = wire.headers(&head);
     let body = body.collect().await.map_err(|_| Dropped)?.to_bytes();
     wire.next_request();
-    let target = head
-        .uri
-        .path_and_query()
-        .map_or("/", |target| target.as_str());
-
-    let mut ask = Ask::new(head.method.as_str(), target, &body);
-    ask.authorization = text(&head, "authorization");
-    ask.content_type = text(&head, "content-type");
-
-    let (id, plan, mut real, mut releases) = {
+    let (ask, target) = (asked(&head, &body), target(&head));
+    let (id, plan, mut real, mut releases, late) = {
         let mut world = shared.world();
         // Releases take the lock too, so each is either before the arrival or behind it.
         let releases = shared.releases.subscribe();
@@ -127,23 +167,30 @@ async fn respond(
             status: None,
         });
         let plan = world.faults.plan(head.method.as_str(), target);
+        let late = plan.late().filter(|_| world.late < MOST_LATE);
+        world.late += usize::from(late.is_some());
         // Under the same lock, so that who waits for the arrival finds the effect.
-        let at_once = plan.before.is_empty() && plan.effect_happens();
+        let at_once = (plan.before.is_empty() && plan.effect_happens())
+            || (plan.late().is_some() && late.is_none());
         let real = at_once.then(|| routes::answer(&mut world.gitea, &ask));
-        (id, plan, real, releases)
+        shared.post(&mut world);
+        (id, plan, real, releases, late)
     };
-    shared.arrived.notify_all();
-
     for fault in &plan.before {
         wait(fault, &mut releases).await;
     }
     if real.is_none() && plan.effect_happens() {
-        real = Some(routes::answer(&mut shared.world().gitea, &ask));
+        real = Some(shared.change(|world| routes::answer(&mut world.gitea, &ask)));
     }
     for fault in &plan.after {
         wait(fault, &mut releases).await;
     }
 
+    if let Some(effect) = late {
+        let (head, body) = (head.clone(), body.clone());
+        let (shared, releases) = (Arc::clone(&shared), releases.clone());
+        tokio::spawn(commit_late(shared, head, body, effect, releases));
+    }
     if let Some(Kind::Drop { reset }) = plan.decides.as_ref().map(|fault| &fault.kind) {
         if *reset {
             wire.reset_when_closed();
@@ -158,6 +205,38 @@ async fn respond(
     world.log.answered(id, answer.status);
     drop(world);
     response(answer, kind)
+}
+
+/// Has a request's effect when nobody waits for its answer any more.
+async fn commit_late(
+    shared: Arc<Shared>,
+    head: Parts,
+    body: Bytes,
+    effect: Effect,
+    mut releases: watch::Receiver<u64>,
+) {
+    match effect {
+        Effect::Late(time) => tokio::time::sleep(time).await,
+        // An error says that the sandbox is gone, and this task with it.
+        _ => drop(releases.changed().await),
+    }
+    let ask = asked(&head, &body);
+    shared.change(|world| {
+        routes::answer(&mut world.gitea, &ask);
+        world.late -= 1;
+    });
+}
+
+fn target(head: &Parts) -> &str {
+    let target = head.uri.path_and_query();
+    target.map_or("/", |target| target.as_str())
+}
+
+fn asked<'a>(head: &'a Parts, body: &'a [u8]) -> Ask<'a> {
+    let mut ask = Ask::new(head.method.as_str(), target(head), body);
+    ask.authorization = text(head, "authorization");
+    ask.content_type = text(head, "content-type");
+    ask
 }
 
 fn text<'a>(head: &'a Parts, name: &str) -> Option<&'a str> {

@@ -5,6 +5,9 @@ use std::str::FromStr;
 
 use super::SandboxError;
 use super::clock;
+use super::commits::{Branch, Status};
+use super::hooks::{Happened, Hook, Notice};
+use super::pulls::Pull;
 
 /// Which Gitea the sandbox answers like.
 ///
@@ -70,6 +73,8 @@ pub(super) struct Site {
     pub(super) users: Vec<User>,
     pub(super) tokens: Vec<Token>,
     pub(super) ids: Ids,
+    /// What happened since webhooks were last made of it.
+    pub(super) notices: Vec<Notice>,
     /// Old names, in lower case, and the id of the repo that had them.
     renamed_repos: HashMap<(String, String), u64>,
     /// Old logins, in lower case, and the id of the user that had them.
@@ -86,6 +91,11 @@ pub(super) struct Ids {
     pub(super) issue: u64,
     /// Comments and timeline events are rows of one table.
     pub(super) entry: u64,
+    pub(super) pull: u64,
+    pub(super) review: u64,
+    pub(super) status: u64,
+    pub(super) hook: u64,
+    pub(super) commit: u64,
     /// Tasks taken by the agent stand-in.
     pub(super) task: u64,
 }
@@ -123,10 +133,24 @@ pub(super) struct Repo {
     pub(super) has_issues: bool,
     pub(super) created: i64,
     pub(super) updated: i64,
-    /// Users other than the owner who may write.
-    pub(super) writers: Vec<u64>,
+    /// Users other than the owner, and what they may.
+    pub(super) collaborators: Vec<(u64, Access)>,
     pub(super) labels: Vec<Label>,
+    /// Pull requests among them, as in Gitea's tables.
     pub(super) issues: Vec<Issue>,
+    /// The last number given out; those of deleted issues do not come back.
+    pub(super) last_number: u64,
+    pub(super) branches: Vec<Branch>,
+    pub(super) statuses: Vec<Status>,
+    pub(super) hooks: Vec<Hook>,
+}
+
+/// What a user may in a repo; each includes the ones before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Access {
+    Read,
+    Write,
+    Admin,
 }
 
 #[derive(Debug, Clone)]
@@ -154,6 +178,7 @@ pub(super) struct Issue {
     pub(super) content_version: u64,
     pub(super) labels: Vec<u64>,
     pub(super) timeline: Vec<Entry>,
+    pub(super) pull: Option<Pull>,
 }
 
 /// A row of an issue's timeline.
@@ -162,6 +187,7 @@ pub(super) struct Entry {
     pub(super) id: u64,
     pub(super) user: u64,
     pub(super) created: i64,
+    pub(super) updated: i64,
     pub(super) what: Event,
 }
 
@@ -174,6 +200,25 @@ pub(super) enum Event {
     Reopened,
     Locked(String),
     Unlocked,
+    /// A pull request names this issue, to close it or not.
+    Referenced {
+        pull: u64,
+        closes: bool,
+    },
+    /// A review was handed in; its id.
+    Reviewed(u64),
+    /// A review was asked of a user, or no longer is.
+    ReviewRequested {
+        reviewer: u64,
+        review: u64,
+        withdrawn: bool,
+    },
+    /// A review was dismissed: its id, and why.
+    Dismissed(u64, String),
+    /// The branch of a pull request has new commits.
+    Pushed,
+    /// The commit that a pull request was merged by.
+    Merged(String),
 }
 
 /// Where a path's `owner/name` leads.
@@ -193,6 +238,7 @@ impl Gitea {
             users: Vec::new(),
             tokens: Vec::new(),
             ids: Ids::default(),
+            notices: Vec::new(),
             renamed_repos: HashMap::new(),
             renamed_users: HashMap::new(),
         };
@@ -244,6 +290,7 @@ impl Gitea {
         let taken = (login, name.to_ascii_lowercase());
         self.site.renamed_repos.remove(&taken);
         let (id, now) = (next(&mut self.site.ids.repo), clock::now());
+        let main = Branch::initial(&mut self.site, "main");
         self.repos.push(Repo {
             id,
             owner,
@@ -254,9 +301,13 @@ impl Gitea {
             has_issues: true,
             created: now,
             updated: now,
-            writers: Vec::new(),
+            collaborators: Vec::new(),
             labels: Vec::new(),
             issues: Vec::new(),
+            last_number: 0,
+            branches: vec![main],
+            statuses: Vec::new(),
+            hooks: Vec::new(),
         });
         Some(id)
     }
@@ -370,8 +421,38 @@ impl Repo {
         self.issues.iter_mut().find(|issue| issue.number == number)
     }
 
-    pub(super) fn can_write(&self, user: u64) -> bool {
-        self.owner == user || self.writers.contains(&user)
+    /// What a user may who is no administrator of the site; `None` where nobody let them in.
+    pub(super) fn access(&self, user: u64) -> Option<Access> {
+        if self.owner == user {
+            return Some(Access::Admin);
+        }
+        let mut known = self.collaborators.iter();
+        known
+            .find(|(known, _)| *known == user)
+            .map(|(_, access)| *access)
+    }
+
+    /// Closes or reopens an issue or a pull request, with everything that follows from it.
+    pub(super) fn set_closed(&mut self, site: &mut Site, user: u64, number: u64, closed: bool) {
+        let id = self.id;
+        if let Some(issue) = self.issue_mut(number)
+            && issue.set_closed(&mut site.ids, user, closed)
+        {
+            let action = if closed { "closed" } else { "reopened" };
+            let happened = if issue.pull.is_some() {
+                Happened::Pull(action)
+            } else {
+                Happened::Issue(action)
+            };
+            site.notice(id, number, user, happened);
+        }
+    }
+
+    /// Lets a user in, or with `None` out.
+    pub(super) fn set_access(&mut self, user: u64, access: Option<Access>) {
+        self.collaborators.retain(|(known, _)| *known != user);
+        self.collaborators
+            .extend(access.map(|access| (user, access)));
     }
 }
 
@@ -384,15 +465,16 @@ impl Issue {
             id,
             user,
             created: now,
+            updated: now,
             what,
         });
         id
     }
 
-    /// Closes or reopens; what is so already stays untouched.
-    pub(super) fn set_closed(&mut self, ids: &mut Ids, user: u64, closed: bool) {
+    /// Closes or reopens; false where it is so already, and stays untouched.
+    fn set_closed(&mut self, ids: &mut Ids, user: u64, closed: bool) -> bool {
         if self.closed.is_some() == closed {
-            return;
+            return false;
         }
         self.closed = closed.then(clock::now);
         let what = if closed {
@@ -401,5 +483,6 @@ impl Issue {
             Event::Reopened
         };
         self.record(ids, user, what);
+        true
     }
 }

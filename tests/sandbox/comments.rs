@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 use timmy_dispatcher::sandbox::{GiteaVersion, Sandbox};
 
-use crate::client::{ask_raw, exchange, get, post};
+use crate::client::{ask, ask_raw, exchange, get, post};
 use crate::{both, swarm};
 
 /// An issue's comments.
@@ -140,5 +140,57 @@ fn a_body_that_is_not_said_to_be_json_is_refused() {
             assert_eq!(exchange(&gitea, &request).unwrap().status, 422);
         }
         assert!(gitea.comments(&repo, 1).unwrap().is_empty());
+    }
+}
+
+#[test]
+fn a_comment_is_read_edited_and_deleted_by_its_id() {
+    for (gitea, repo) in both() {
+        gitea.create_issue(&repo, "x", "").unwrap();
+        gitea.create_user("kimi", "kimi-token", &["all"]).unwrap();
+        let id = gitea.create_comment(&repo, 1, "first").unwrap();
+        let path = format!("/repos/{repo}/issues/comments/{id}");
+        let updated = gitea.issue(&repo, 1).unwrap()["updated_at"].clone();
+        assert_eq!(get(&gitea, &path).json()["body"], "first");
+        for (method, body) in [("PATCH", json!({"body": "x"})), ("DELETE", json!(null))] {
+            let refused = gitea.act("kimi", method, &path, &body).unwrap_err();
+            assert!(refused.to_string().contains("403"), "{refused}");
+        }
+        let edited = ask(&gitea, "PATCH", &path, Some(json!({"body": "second"})));
+        assert_eq!(
+            (edited.status, &edited.json()["body"]),
+            (200, &json!("second"))
+        );
+        assert_eq!(
+            ask(&gitea, "PATCH", &path, Some(json!({"body": ""}))).status,
+            422
+        );
+        assert_eq!(gitea.comments(&repo, 1).unwrap()[0]["body"], "second");
+
+        let own = format!("/repos/{repo}/issues/1/comments");
+        let own = gitea
+            .act("kimi", "POST", &own, &json!({"body": "mine"}))
+            .unwrap();
+        let own = format!("/repos/{repo}/issues/comments/{}", own["id"]);
+        gitea.act("kimi", "DELETE", &own, &json!(null)).unwrap();
+        assert_eq!(ask(&gitea, "DELETE", &path, None).status, 204);
+        for method in ["GET", "PATCH", "DELETE"] {
+            let body = (method == "PATCH").then(|| json!({"body": "x"}));
+            assert_eq!(ask(&gitea, method, &path, body).status, 404, "{method}");
+        }
+        let issue = gitea.issue(&repo, 1).unwrap();
+        assert_eq!(
+            (
+                &issue["comments"],
+                issue["updated_at"].as_str() >= updated.as_str()
+            ),
+            (&json!(0), true)
+        );
+        assert!(gitea.timeline(&repo, 1).unwrap().is_empty());
+        // A row that is no comment is none to delete.
+        gitea.close_issue(&repo, 1).unwrap();
+        let row = gitea.timeline(&repo, 1).unwrap()[0]["id"].clone();
+        let row = format!("/repos/{repo}/issues/comments/{row}");
+        assert_eq!(ask(&gitea, "DELETE", &row, None).status, 404);
     }
 }

@@ -417,3 +417,83 @@ fn what_cannot_be_sent_is_refused_when_ordered() {
             .is_err()
     );
 }
+
+#[test]
+fn an_effect_comes_late_after_the_connection_was_dropped() {
+    let (gitea, repo) = swarm(GiteaVersion::V1_26);
+    gitea.create_issue(&repo, "x", "").unwrap();
+    let path = format!("/repos/{repo}/issues/1/comments");
+    let late = Duration::from_millis(200);
+    let fault = Fault::drop_connection()
+        .commit_late(late)
+        .on("POST", "/comments");
+    gitea.fault(fault.times(1)).unwrap();
+    let begun = Instant::now();
+    assert!(ask_raw(&gitea, "POST", &path, Some("{\"body\": \"late\"}")).is_err());
+    assert!(gitea.wait_for_late_effects(PATIENCE));
+    assert!(begun.elapsed() >= late);
+    let comments = gitea.comments(&repo, 1).unwrap();
+    assert_eq!(
+        (comments.len(), comments[0]["body"].as_str()),
+        (1, Some("late"))
+    );
+    assert_eq!(gitea.requests()[0].status, None);
+    // One that is repeated meanwhile is there twice in the end.
+    post(&gitea, &path, json!({"body": "late"}));
+    assert_eq!(gitea.comments(&repo, 1).unwrap().len(), 2);
+}
+
+#[test]
+fn effects_wait_for_the_release_behind_an_answer_of_any_kind() {
+    for fault in [
+        Fault::status(504),
+        Fault::reset_connection(),
+        Fault::status(429).retry_after("2"),
+        Fault::huge(10),
+    ] {
+        let (gitea, repo) = swarm(GiteaVersion::V1_25);
+        gitea.create_issue(&repo, "x", "").unwrap();
+        let path = format!("/repos/{repo}/issues/1/labels");
+        let label = gitea.create_label(&repo, "kimi-ready", "#ff6600").unwrap();
+        gitea
+            .fault(fault.commit_at_release().on("POST", "/labels").times(1))
+            .unwrap();
+        let body = json!({"labels": [label]}).to_string();
+        let answered = ask_raw(&gitea, "POST", &path, Some(&body));
+        assert_ne!(answered.map_or(0, |answer| answer.status), 201);
+        assert!(!gitea.wait_for_late_effects(Duration::ZERO));
+        assert!(gitea.issue_labels(&repo, 1).unwrap().is_empty());
+        gitea.release();
+        assert!(gitea.wait_for_late_effects(PATIENCE));
+        assert_eq!(gitea.issue_labels(&repo, 1).unwrap().len(), 1);
+        assert_eq!(gitea.timeline(&repo, 1).unwrap()[0]["body"], "1");
+    }
+}
+
+#[test]
+fn a_late_effect_is_refused_as_it_would_be_then() {
+    let (gitea, repo) = swarm(GiteaVersion::V1_26);
+    gitea.create_issue(&repo, "x", "").unwrap();
+    let path = format!("/repos/{repo}/issues/1/comments");
+    gitea
+        .fault(Fault::drop_connection().commit_at_release())
+        .unwrap();
+    assert!(ask_raw(&gitea, "POST", &path, Some("{\"body\": \"x\"}")).is_err());
+    gitea.archive_repo(&repo).unwrap();
+    gitea.clear_faults();
+    assert!(gitea.wait_for_late_effects(PATIENCE));
+    assert!(gitea.comments(&repo, 1).unwrap().is_empty());
+}
+
+#[test]
+fn what_is_answered_for_real_is_not_committed_late() {
+    let (gitea, _) = swarm(GiteaVersion::V1_26);
+    for fault in [
+        Fault::truncated(),
+        Fault::drip(PATIENCE),
+        Fault::hold(),
+        Fault::delay(PATIENCE),
+    ] {
+        assert!(gitea.fault(fault.commit_at_release()).is_err());
+    }
+}

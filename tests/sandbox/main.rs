@@ -9,7 +9,9 @@ mod comments;
 mod faults;
 mod issues;
 mod labels;
+mod pulls;
 mod recording;
+mod webhooks;
 
 use timmy_dispatcher::sandbox::{GiteaVersion, Sandbox};
 

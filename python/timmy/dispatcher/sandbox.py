@@ -1,7 +1,8 @@
 """A Gitea stand-in on a loopback socket, for tests and demos.
 
-It holds repos, issues, labels and comments, answers as a real Gitea does, records every
-request, and makes mistakes on order::
+It holds repos, issues, labels and comments, pull requests with their reviews and checks, and
+webhooks; answers as a real Gitea does, records every request and webhook, and makes mistakes on
+order::
 
     from timmy.dispatcher.sandbox import Sandbox
 
@@ -11,6 +12,10 @@ request, and makes mistakes on order::
         gitea.fault("/labels", method="GET", status=503, retry_after=2, times=1)
         ...  # point the dispatcher at gitea.url with gitea.token
         assert [request.status for request in gitea.requests()] == [503, 200, 201, 200]
+
+Pull requests come from branches that `Sandbox.push` makes; merging closes the issues that they
+say they close at once, where a real Gitea takes a second or two. Webhooks go out at most once
+each, in order, and to this machine only, where ``webhook_hosts`` allows it.
 
 Beside Gitea it plays an agent that takes tasks over HTTP: ``POST {url}/agent`` and
 ``POST {url}/agent/{name}`` answer 202.
@@ -43,7 +48,16 @@ if TYPE_CHECKING:
     gitea_sandbox: Callable[..., Iterator["Sandbox"]]
     """A pytest fixture: a fresh `Sandbox` for each test. Made when it is asked for."""
 
-__all__ = ["GiteaVersion", "Request", "Sandbox", "gitea_sandbox", "sandbox_fixture"]
+__all__ = [
+    "Delivery",
+    "GiteaVersion",
+    "Request",
+    "ReviewEvent",
+    "Sandbox",
+    "StatusState",
+    "gitea_sandbox",
+    "sandbox_fixture",
+]
 
 GiteaVersion = Literal["1.25", "1.26"]
 """Which Gitea to answer like: up to 1.25 (and Forgejo), or from 1.26 on.
@@ -51,6 +65,13 @@ GiteaVersion = Literal["1.25", "1.26"]
 They differ in the label list: from 1.26 it is always paged, before that only when ``page`` is
 given.
 """
+
+
+ReviewEvent = Literal["APPROVED", "REQUEST_CHANGES", "COMMENT", "PENDING"]
+"""What a review says; PENDING is one that is not handed in yet."""
+
+StatusState = Literal["pending", "success", "error", "failure", "warning", "skipped"]
+"""How a check went."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +97,27 @@ class Request:
         return json.loads(self.body)
 
 
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A webhook, and what became of it."""
+
+    hook: int
+    """The hook's id."""
+    event: str
+    """``X-Gitea-Event``: ``issues``, ``issue_comment``, …"""
+    event_type: str
+    """``X-Gitea-Event-Type``: ``issue_label``, …"""
+    id: str
+    """``X-Gitea-Delivery``, a UUID. A repeat on order has the same."""
+    url: str
+    payload: str
+    """What was signed: the JSON."""
+    status: int | None
+    """The receiver's answer."""
+    error: str | None
+    """Why there is none."""
+
+
 class Sandbox:
     """A Gitea stand-in; ``with`` starts and stops it, as do `start` and `stop`.
 
@@ -94,6 +136,7 @@ class Sandbox:
         owner: str = "timmy",
         host: str = "127.0.0.1",
         port: int = 0,
+        webhook_hosts: str = "external",
     ) -> None:
         """Say how it is to be; nothing is opened yet.
 
@@ -103,11 +146,14 @@ class Sandbox:
             owner: the administrator, who owns the repos.
             host: a loopback address.
             port: 0 is a free one.
+            webhook_hosts: where webhooks may go, in the words of Gitea's ``ALLOWED_HOST_LIST``;
+                ``loopback`` is what a test wants. Beyond this machine nothing is sent.
         """
         self.gitea: GiteaVersion = gitea
         self.token = token
         self.owner = owner
         self._address = (host, port)
+        self._webhook_hosts = webhook_hosts
         self._started: SandboxServer | None = None
         self._running = False
 
@@ -125,7 +171,12 @@ class Sandbox:
             raise RuntimeError("the sandbox is running already")
         host, port = self._address
         self._started = SandboxServer(
-            gitea=self.gitea, token=self.token, owner=self.owner, host=host, port=port
+            gitea=self.gitea,
+            token=self.token,
+            owner=self.owner,
+            host=host,
+            port=port,
+            webhook_hosts=self._webhook_hosts,
         )
         self._running = True
         return self
@@ -216,6 +267,66 @@ class Sandbox:
         """Let a user write to a repo."""
         self._server.add_writer(repo, login)
 
+    def act(self, login: str, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """Do what a request to the API by this user would; what Gitea answers, parsed.
+
+        Without a socket, not recorded, past all faults, with every scope. The path is what
+        follows ``/api/v1``. None is an answer without a body. What Gitea refuses is a ValueError
+        with its status and message.
+        """
+        text = None if body is None else json.dumps(body)
+        return json.loads(self._server.act(login, method, path, text))
+
+    def push(self, repo: str, branch: str) -> str:
+        """Make a branch off ``main`` with a new file, or add one to it; the commit's digits.
+
+        The reviews of its open pull requests become stale.
+        """
+        return self._server.push(repo, branch)
+
+    def create_pull(self, repo: str, title: str, head: str, body: str = "") -> int:
+        """Open a pull request from a branch to ``main``; its number, shared with issues.
+
+        ``Closes #7`` in its body closes that issue when it is merged.
+        """
+        return self._server.create_pull(repo, title, body, head)
+
+    def pull(self, repo: str, number: int) -> dict[str, Any]:
+        """A pull request as served."""
+        pull: dict[str, Any] = json.loads(self._server.pull(repo, number))
+        return pull
+
+    def merge_pull(self, repo: str, number: int) -> None:
+        """Merge a pull request and close the issues that it says it closes."""
+        self._server.merge_pull(repo, number)
+
+    def review_pull(
+        self, repo: str, number: int, login: str, event: ReviewEvent, body: str = ""
+    ) -> int:
+        """Review a pull request in a user's name; the review's id.
+
+        It is official where the user may write.
+        """
+        return self._server.review_pull(repo, number, login, event, body)
+
+    def set_status(
+        self, repo: str, commit: str, context: str, state: StatusState = "success"
+    ) -> None:
+        """Say how a check of a commit went; the commit by its digits or by a branch."""
+        self._server.set_status(repo, commit, context, state)
+
+    def create_hook(self, repo: str, url: str, *events: str, secret: str = "") -> int:
+        """Make an active webhook that sends JSON; its id. See ``webhook_hosts``."""
+        return self._server.create_hook(repo, url, secret, list(events))
+
+    def delete_comment(self, repo: str, comment: int) -> None:
+        """Remove a comment by its id, as a moderator would."""
+        self._server.delete_comment(repo, comment)
+
+    def delete_issue(self, repo: str, number: int) -> None:
+        """Remove an issue; its number does not come back."""
+        self._server.delete_issue(repo, number)
+
     def duplicate_label(self, repo: str, name: str) -> int:
         """Make a second label of that name; its id, the higher one."""
         return self._server.duplicate_label(repo, name)
@@ -243,6 +354,37 @@ class Sandbox:
         """The comments of an issue as served, oldest first."""
         comments: list[dict[str, Any]] = json.loads(self._server.comments(repo, number))
         return comments
+
+    def timeline(self, repo: str, number: int) -> list[dict[str, Any]]:
+        """The whole timeline of an issue or pull request as served, oldest first."""
+        timeline: list[dict[str, Any]] = json.loads(self._server.timeline(repo, number))
+        return timeline
+
+    def deliveries(self) -> list[Delivery]:
+        """Every webhook that was sent, or could not be, in order; of very many the last 10,000."""
+        return [Delivery(*sent) for sent in self._server.deliveries()]
+
+    def wait_for_deliveries(self, count: int, timeout: float = 5.0) -> list[Delivery]:
+        """Wait until so many webhooks are done with since the start, arrived or not.
+
+        Raises:
+            TimeoutError: fewer were within ``timeout`` seconds.
+        """
+        done = self._server.wait_for_deliveries(count, timeout)
+        deliveries = self.deliveries()
+        if not done:
+            seen = ", ".join(sent.event_type for sent in deliveries)
+            raise TimeoutError(f"{len(deliveries)} of {count} webhooks in {timeout} s: {seen}")
+        return deliveries
+
+    def wait_for_late_effects(self, timeout: float = 5.0) -> None:
+        """Wait until nothing is still to be committed late.
+
+        Raises:
+            TimeoutError: something still is after ``timeout`` seconds.
+        """
+        if not self._server.wait_for_late_effects(timeout):
+            raise TimeoutError(f"effects are still to come after {timeout} s")
 
     def requests(self) -> list[Request]:
         """Every request since the start or the last clearing, in order of arrival.
@@ -282,6 +424,7 @@ class Sandbox:
         skip: int = 0,
         times: int | None = None,
         after_effect: bool = False,
+        commit_late: float | Literal["release"] | None = None,
         delay: float | None = None,
         hold: bool = False,
         status: int | None = None,
@@ -312,6 +455,8 @@ class Sandbox:
             after_effect: let the request have its effect first. Unless said, a delay or hold
                 comes before the effect and the other kinds come instead of it, except truncated
                 and dripping answers, which are real ones.
+            commit_late: let the request have its effect so many seconds after it was dropped or
+                answered in Gitea's place, or at the next `release`.
             delay: wait so many seconds.
             hold: do not answer until `release`.
             status: answer with this status and Gitea's error, in which `message` stands, or
@@ -362,18 +507,52 @@ class Sandbox:
             skip=skip,
             times=times,
             after_effect=after_effect,
+            commit_late=None if commit_late == "release" else commit_late,
+            commit_at_release=commit_late == "release",
             message=message,
             body=body.encode() if isinstance(body, str) else body,
             location=redirect,
             headers=list(sent.items()),
         )
 
+    def delivery_fault(
+        self,
+        event: str | None = None,
+        *,
+        lose: bool = False,
+        repeat: int | None = None,
+        overtake: bool = False,
+        skip: int = 0,
+        times: int | None = None,
+    ) -> None:
+        """Order a fault of one kind for the webhooks that match.
+
+        Args:
+            event: as in ``X-Gitea-Event-Type``, with ``*`` for any run of characters; None is
+                every webhook.
+            lose: it never arrives.
+            repeat: it arrives so many times more, the same to the last byte.
+            overtake: it waits until the next one was sent, or for `release`.
+            skip: leave the first matching webhooks alone.
+            times: meet so many and no more; None is for ever.
+
+        Raises:
+            ValueError: no kind or more than one, or more than 1,000 repeats.
+        """
+        asked = {"lose": lose, "repeat": repeat is not None, "overtake": overtake}
+        kinds = [kind for kind, wanted in asked.items() if wanted]
+        if len(kinds) != 1:
+            raise ValueError(f"a fault is of one kind, not {len(kinds)}: {', '.join(kinds)}")
+        self._server.delivery_fault(
+            kinds[0], repeat=repeat or 0, event=event, skip=skip, times=times
+        )
+
     def clear_faults(self) -> None:
-        """Forget all faults and release what they hold."""
+        """Forget all faults, of webhooks too, and release what they hold."""
         self._server.clear_faults()
 
     def release(self) -> None:
-        """Let go on what is held. Requests that arrive later are held as before."""
+        """Let go on what is held, late effects and webhooks too. What comes later is held."""
         self._server.release()
 
 

@@ -1,6 +1,8 @@
 """What the commands say, and the exit codes that scripts rely on."""
 
+import ctypes
 import json
+import os
 import re
 import signal
 
@@ -136,6 +138,18 @@ def test_an_interrupted_wait_is_exit_130(command, gitea):
     with command.started("wait", "1", **gitea.variables) as process:
         gitea.wait_for_requests(1, 30)
         process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (130, "")
+    assert "Traceback" not in err
+
+
+def test_an_interrupt_that_another_thread_takes_ends_the_wait(command, gitea):
+    with command.started("wait", "1", **gitea.variables) as process:
+        gitea.wait_for_requests(1, 30)
+        [other, *_] = (
+            t for t in map(int, os.listdir(f"/proc/{process.pid}/task")) if t != process.pid
+        )
+        assert ctypes.CDLL(None).tgkill(process.pid, other, signal.SIGINT) == 0
         out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (130, "")
     assert "Traceback" not in err

@@ -53,6 +53,41 @@ def test_a_sandbox_with_a_repository_takes_a_dispatch(command):
     assert json.loads(ran.stdout)["status"] == "assigned"
 
 
+@pytest.mark.parametrize(("options", "arrives"), [((), False), (("loopback",), True)])
+def test_webhooks_go_to_this_machine_where_that_is_allowed(command, options, arrives):
+    options = ("--webhook-hosts", *options) if options else ()
+    with (
+        socket.create_server(("127.0.0.1", 0)) as receiver,
+        command.started("sandbox", "--repo", "swarm", "--json", *options) as process,
+    ):
+        started = json.loads(process.stdout.readline())
+        root = f"{started['url']}/api/v1/repos/{started['repo']}"
+
+        def post(path, body):
+            headers = {
+                "Authorization": f"token {started['token']}",
+                "Content-Type": "application/json",
+            }
+            request = urllib.request.Request(root + path, json.dumps(body).encode(), headers)
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                assert answer.status == 201
+
+        url = f"http://127.0.0.1:{receiver.getsockname()[1]}/"
+        config = {"url": url, "content_type": "json"}
+        hook = {"type": "gitea", "config": config, "events": ["issues"], "active": True}
+        post("/hooks", hook)
+        post("/issues", {"title": "x"})
+        if arrives:
+            receiver.settimeout(30)
+            with receiver.accept()[0] as delivery:
+                assert delivery.recv(16).startswith(b"POST / HTTP/1.1")
+        process.terminate()
+        assert process.wait(30) == 0
+        receiver.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            receiver.accept()
+
+
 def test_a_port_that_is_taken(command):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -4,7 +4,6 @@ Results go to stdout; progress, logs, hints and errors go to stderr. Every comma
 ``--json``. The exit codes are in `ExitCode` and in ``timmy-dispatch --help``.
 """
 
-import asyncio
 import dataclasses
 import importlib.metadata
 import logging
@@ -23,6 +22,7 @@ from rich.text import Text
 from timmy import dispatcher
 from timmy.dispatcher import AgentType, DispatchResult, DispatchStatus, TaskType
 
+from . import interrupts
 from .display import (
     deciding_words,
     evidence_rows,
@@ -403,7 +403,7 @@ def dispatch(
                 variables=["--endpoint"],
             )
     try:
-        result = asyncio.run(
+        result = interrupts.run(
             dispatcher.dispatch_task(
                 title,
                 description,
@@ -483,10 +483,10 @@ def wait(
     )
     if console.file.isatty():
         with console.status(message):
-            status = asyncio.run(waiting)
+            status = interrupts.run(waiting)
     else:
         line(console, message)
-        status = asyncio.run(waiting)
+        status = interrupts.run(waiting)
     seconds = round(time.monotonic() - started, 3)
     if as_json:
         print_json({"issue": issue, "status": status, "seconds": seconds})
@@ -513,6 +513,14 @@ def sandbox(
         str | None,
         typer.Option("--repo", metavar="NAME", help="Make a repository with an open issue."),
     ] = None,
+    webhook_hosts: Annotated[
+        str,
+        typer.Option(
+            "--webhook-hosts",
+            metavar="LIST",
+            help="Where webhooks may go, as ALLOWED_HOST_LIST: loopback allows this machine.",
+        ),
+    ] = "external",
     as_json: Json = False,
 ) -> None:
     """Serve a Gitea stand-in on 127.0.0.1 until stopped.
@@ -532,9 +540,9 @@ def sandbox(
     signal.signal(signal.SIGTERM, stop)
     try:
         server = (
-            Sandbox(gitea.version, port=port, token=token)
+            Sandbox(gitea.version, port=port, token=token, webhook_hosts=webhook_hosts)
             if token
-            else Sandbox(gitea.version, port=port)
+            else Sandbox(gitea.version, port=port, webhook_hosts=webhook_hosts)
         )
         with server as running:
             made = running.create_repo(repo) if repo else None

@@ -22,6 +22,7 @@ from timmy import dispatcher
 from timmy.dispatcher import AgentType, DispatchStatus, TaskType
 from timmy.dispatcher.sandbox import GiteaVersion, Sandbox
 
+from . import interrupts
 from .display import deciding_words, line, notes, print_table, results, status_text, visible
 
 #: A label that the repository has already, and the one that has to be created.
@@ -187,7 +188,7 @@ def run_demo(gitea: GiteaVersion) -> Report:
                 f"Gitea {gitea} stand-in at {sandbox.url}, repository {repo}", rows
             ) as display,
         ):
-            asyncio.run(_Tour(sandbox, repo, rows, display.show, display.pace).run())
+            interrupts.run(_Tour(sandbox, repo, rows, display.show, display.pace).run())
         requests = len(sandbox.requests())
         checks = _checks(sandbox, repo, rows)
     return Report(gitea, rows, checks, requests, time.monotonic() - started)
