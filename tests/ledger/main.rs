@@ -1,0 +1,7 @@
+//! The ledger and its state machines.
+
+#![cfg(feature = "ledger")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod machine;
+mod page;
