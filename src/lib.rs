@@ -11,7 +11,7 @@
 //! | [`channel`] | how a task reaches an agent: Gitea, HTTP API, in process | `net` |
 //! | [`gitea`] | the Gitea client: labels, comments, issues | `net` |
 //! | [`http`] | the one seam to the network | `net` |
-//! | [`ledger`] | what must survive a crash: the state machine of a dispatch | `ledger` |
+//! | [`ledger`] | what must survive a crash: the state machine of a dispatch, and its ledger | `ledger` |
 //! | [`watch`] | learning that an issue ended | `net` |
 //! | [`sandbox`] | a Gitea stand-in on a loopback socket | `sandbox` |
 //!

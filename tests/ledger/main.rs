@@ -3,5 +3,8 @@
 #![cfg(feature = "ledger")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod crashes;
 mod machine;
 mod page;
+mod place;
+mod store;
