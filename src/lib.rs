@@ -11,6 +11,7 @@
 //! | [`channel`] | how a task reaches an agent: Gitea, HTTP API, in process | `net` |
 //! | [`gitea`] | the Gitea client: labels, comments, issues | `net` |
 //! | [`http`] | the one seam to the network | `net` |
+//! | [`ledger`] | what must survive a crash: the state machine of a dispatch, and its ledger | `ledger` |
 //! | [`watch`] | learning that an issue ended | `net` |
 //! | [`sandbox`] | a Gitea stand-in on a loopback socket | `sandbox` |
 //!
@@ -34,6 +35,8 @@ pub mod gitea;
 #[cfg(feature = "net")]
 pub mod http;
 pub mod infer;
+#[cfg(feature = "ledger")]
+pub mod ledger;
 pub mod route;
 pub mod task;
 #[cfg(feature = "net")]

@@ -68,6 +68,9 @@ macro_rules! named {
     };
 }
 
+#[cfg(feature = "ledger")]
+pub(crate) use named;
+
 named! {
     /// A category of engineering work.
     TaskType, "task type", {

@@ -1,0 +1,396 @@
+//! The ledger in an SQLite file: one writer per process, whose transactions hold as many changes as
+//! are waiting, so that many share one `fsync`.
+
+mod change;
+mod effects;
+mod lease;
+mod owners;
+mod read;
+mod schema;
+mod submit;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection};
+use tokio::sync::{Mutex, mpsc, oneshot};
+use uuid::Uuid;
+
+use super::effect;
+use super::machine::{Effect, Event};
+use super::store::{
+    Agent, Claim, Entry, Errand, LedgerError, Record, Recorded, Submission, Submitted,
+};
+use writer::Job;
+
+/// How long to wait for another process that has the file to itself.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// When a commit is about to be made or has been made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// The changes are written, and lost if the process dies now.
+    BeforeCommit,
+    /// The changes are kept, and nobody was told yet.
+    AfterCommit,
+}
+
+/// Called around every commit with the names of the changes in it.
+type Observer = Arc<dyn Fn(Moment, &[&'static str]) + Send + Sync>;
+
+/// How a ledger is opened.
+#[derive(Clone)]
+pub struct Options {
+    lease: Duration,
+    quarantine: Duration,
+    observer: Option<Observer>,
+}
+
+impl Default for Options {
+    /// A lease of 30 s and a quarantine of 30 s.
+    fn default() -> Self {
+        Self {
+            lease: Duration::from_secs(30),
+            quarantine: Duration::from_secs(30),
+            observer: None,
+        }
+    }
+}
+
+impl Options {
+    /// How long this process may be silent before others take over. Every change renews it, and
+    /// [`Ledger::heartbeat`].
+    #[must_use]
+    pub const fn lease(mut self, lease: Duration) -> Self {
+        self.lease = lease;
+        self
+    }
+
+    /// How long a server may still carry out a request whose answer was lost.
+    #[must_use]
+    pub const fn quarantine(mut self, quarantine: Duration) -> Self {
+        self.quarantine = quarantine;
+        self
+    }
+
+    /// Calls `observer` before and after every commit, on the writer's task; a test can stop the
+    /// process there.
+    #[must_use]
+    pub fn observed(
+        mut self,
+        observer: impl Fn(Moment, &[&'static str]) + Send + Sync + 'static,
+    ) -> Self {
+        self.observer = Some(Arc::new(observer));
+        self
+    }
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options")
+            .field("lease", &self.lease)
+            .field("quarantine", &self.quarantine)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A ledger in a file of its own on a local disk, which several processes of the machine may share.
+///
+/// Nothing else may open the file in the same process: another copy of SQLite would drop this one's
+/// locks when it closes it.
+#[derive(Debug, Clone)]
+pub struct Ledger {
+    jobs: mpsc::Sender<Job>,
+    reader: Arc<Mutex<SqliteConnection>>,
+    owner: Uuid,
+    lease: Arc<lease::Lease>,
+    /// Held for as long as the process lives: the proof for others that it does.
+    _alive: Arc<owners::Alive>,
+    place: PathBuf,
+    process: u32,
+}
+
+impl Ledger {
+    /// Opens the file, or makes it. Must run inside a tokio runtime.
+    ///
+    /// # Errors
+    /// [`LedgerError::Foreign`] for a file with other tables, [`LedgerError::Newer`] for one of a
+    /// newer version, [`LedgerError::Database`] where it cannot be opened.
+    pub async fn open(
+        path: impl AsRef<Path>,
+        agents: Vec<Agent>,
+        options: Options,
+    ) -> Result<Self, LedgerError> {
+        let place = path.as_ref().to_owned();
+        let shown = place.display().to_string();
+        let plain = SqliteConnectOptions::from_str("sqlite://")?
+            .filename(&place)
+            .create_if_missing(true)
+            .busy_timeout(PATIENCE)
+            .foreign_keys(true)
+            .synchronous(SqliteSynchronous::Full)
+            .disable_statement_logging();
+        // A foreign file is looked at before anything about it is changed, its journal mode included.
+        let mut first = plain.connect().await.map_err(not_ours(&shown))?;
+        schema::migrate(&mut first, &shown).await?;
+        first.close().await?;
+        let ours = plain.journal_mode(SqliteJournalMode::Wal);
+        let mut connection = patiently(&ours).await?;
+        let reader = patiently(&ours.clone().read_only(true)).await?;
+        let owner = Uuid::now_v7();
+        let alive = owners::Alive::new(&place, owner)
+            .map_err(|error| LedgerError::Database(format!("{shown}: {error}")))?;
+        let lease = Arc::new(lease::Lease::new(options.lease));
+        let revision = owners::enter(&mut connection, owner, &agents, options.lease).await?;
+        let (jobs, waiting) = mpsc::channel(1024);
+        let writer = writer::Writer {
+            owner,
+            revision,
+            lease: Arc::clone(&lease),
+            agents,
+            place: place.clone(),
+            options,
+        };
+        tokio::spawn(writer.run(connection, waiting));
+        Ok(Self {
+            jobs,
+            reader: Arc::new(Mutex::new(reader)),
+            owner,
+            lease,
+            _alive: Arc::new(alive),
+            place,
+            process: std::process::id(),
+        })
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn place(&self) -> &Path {
+        &self.place
+    }
+
+    /// Under which name this process looks after dispatches.
+    #[must_use]
+    pub const fn owner(&self) -> Uuid {
+        self.owner
+    }
+
+    /// Keeps a task; when this returns, it is on the disk. Given again it is the same dispatch.
+    ///
+    /// # Errors
+    /// [`LedgerError::OtherTask`] where the idempotency key belongs to another task, and
+    /// [`LedgerError::UnknownAgent`].
+    pub async fn submit(&self, submission: Submission) -> Result<Submitted, LedgerError> {
+        self.ask(|reply| Job::Submit(Box::new(submission), reply))
+            .await
+    }
+
+    /// Takes up to `limit` dispatches that are ready, each with a free slot of its agent; only those
+    /// of the named agents. The effects of the hand-over are in the outbox when this returns.
+    ///
+    /// # Errors
+    /// [`LedgerError::OldConfiguration`] and [`LedgerError::LeaseLost`].
+    pub async fn claim(
+        &self,
+        agents: Vec<String>,
+        limit: usize,
+    ) -> Result<Vec<Claim>, LedgerError> {
+        self.ask(|reply| Job::Claim(agents, limit, reply)).await
+    }
+
+    /// Tells a dispatch what happened.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unknown`] for no such dispatch. What is stale is no error.
+    pub async fn record(&self, id: Uuid, event: Event) -> Result<Recorded, LedgerError> {
+        self.ask(|reply| Job::Record(id, event, reply)).await
+    }
+
+    /// Takes up to `limit` effects whose turn it is. They count as sent when this returns, so each
+    /// must be carried out and [`answered`](Self::answered) or is in doubt.
+    ///
+    /// # Errors
+    /// [`LedgerError::LeaseLost`].
+    pub async fn send(&self, limit: usize) -> Result<Vec<Errand>, LedgerError> {
+        self.ask(|reply| Job::Send(limit, reply)).await
+    }
+
+    /// The effects in doubt whose quarantine has passed, to be looked for and then
+    /// [`answered`](Self::answered).
+    ///
+    /// # Errors
+    /// [`LedgerError::LeaseLost`].
+    pub async fn doubtful(&self, limit: usize) -> Result<Vec<Errand>, LedgerError> {
+        self.ask(|reply| Job::Doubtful(limit, reply)).await
+    }
+
+    /// Says what became of an errand; `remote_id` is what the server calls it, `reason` why it was
+    /// refused. An errand that somebody else has meanwhile is stale.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unknown`] for no such effect.
+    pub async fn answered(
+        &self,
+        errand: &Errand,
+        event: Answer,
+    ) -> Result<Option<effect::Phase>, LedgerError> {
+        let (id, sends) = (errand.id, errand.row.sends);
+        self.ask(|reply| Job::Answered(id, sends, event, reply))
+            .await
+    }
+
+    /// How long others certainly leave this process alone, by a clock of its own that goes on while
+    /// the machine sleeps. No effect may be begun with less of it left than the effect may take:
+    /// look here between [`send`](Self::send) and the request.
+    #[must_use]
+    pub fn lease_left(&self) -> Duration {
+        self.lease.left()
+    }
+
+    /// Renews the lease.
+    ///
+    /// # Errors
+    /// [`LedgerError::LeaseLost`].
+    pub async fn heartbeat(&self) -> Result<(), LedgerError> {
+        self.ask(Job::Heartbeat).await
+    }
+
+    /// Takes over from processes that are dead, or silent for longer than their lease: their
+    /// dispatches are this one's to look after, and what they were sending is in doubt. Nothing is
+    /// handed out again. Yields how many processes there were.
+    ///
+    /// # Errors
+    /// [`LedgerError::LeaseLost`].
+    pub async fn take_over(&self) -> Result<usize, LedgerError> {
+        self.ask(Job::TakeOver).await
+    }
+
+    /// Removes what ended more than `age` ago, up to `limit` dispatches, and yields how many.
+    ///
+    /// # Errors
+    /// [`LedgerError::Database`].
+    pub async fn prune(&self, age: Duration, limit: usize) -> Result<usize, LedgerError> {
+        self.ask(|reply| Job::Prune(age, limit, reply)).await
+    }
+
+    /// A dispatch.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unknown`].
+    pub async fn get(&self, id: Uuid) -> Result<Record, LedgerError> {
+        self.here()?;
+        read::get(&mut *self.reader.lock().await, id).await
+    }
+
+    /// The newest dispatches first, unfinished ones only or all.
+    ///
+    /// # Errors
+    /// [`LedgerError::Database`].
+    pub async fn list(&self, finished: bool, limit: usize) -> Result<Vec<Record>, LedgerError> {
+        self.here()?;
+        read::list(&mut *self.reader.lock().await, finished, limit).await
+    }
+
+    /// The record of everything, from behind `after` on.
+    ///
+    /// # Errors
+    /// [`LedgerError::Database`].
+    pub async fn events(&self, after: i64, limit: usize) -> Result<Vec<Entry>, LedgerError> {
+        self.here()?;
+        read::events(&mut *self.reader.lock().await, after, limit).await
+    }
+
+    fn here(&self) -> Result<(), LedgerError> {
+        if self.process == std::process::id() {
+            Ok(())
+        } else {
+            Err(LedgerError::Forked)
+        }
+    }
+
+    async fn ask<T>(
+        &self,
+        job: impl FnOnce(oneshot::Sender<Result<T, LedgerError>>) -> Job,
+    ) -> Result<T, LedgerError> {
+        self.here()?;
+        let (reply, answer) = oneshot::channel();
+        let gone = || LedgerError::Database("the ledger's writer has ended".to_owned());
+        self.jobs.send(job(reply)).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+}
+
+/// What became of an errand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// It happened, and the server calls it so.
+    Taken(Option<i64>),
+    /// It certainly did not happen; to be tried again after that time.
+    NotTaken(Duration),
+    /// It will not happen, for that reason.
+    Refused(String),
+    /// There was no answer.
+    Lost,
+    /// It was looked for, so many times it is there, and the first is called so.
+    Found(u32, Option<i64>),
+}
+
+/// Connects. To change the journal mode, or to mend the journal after a crash, SQLite needs the file
+/// for itself, and does not wait for that by itself.
+async fn patiently(options: &SqliteConnectOptions) -> Result<SqliteConnection, LedgerError> {
+    let began = lease::ticks();
+    loop {
+        match options.connect().await {
+            Err(sqlx::Error::Database(error))
+                if matches!(error.code().as_deref(), Some("5" | "261"))
+                    && lease::ticks() < began.saturating_add(millis(PATIENCE)) =>
+            {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            connected => return Ok(connected?),
+        }
+    }
+}
+
+fn not_ours(path: &str) -> impl Fn(sqlx::Error) -> LedgerError {
+    move |error| match &error {
+        // SQLITE_NOTADB.
+        sqlx::Error::Database(inner) if inner.code().as_deref() == Some("26") => {
+            LedgerError::Foreign(path.to_owned())
+        }
+        _ => error.into(),
+    }
+}
+
+fn parse<T: FromStr>(text: &str) -> Result<T, LedgerError>
+where
+    T::Err: std::fmt::Display,
+{
+    text.parse()
+        .map_err(|error: T::Err| LedgerError::Unreadable(error.to_string()))
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn count(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+/// Fences fit: SQLite counts as far as an `i64`.
+fn signed(fence: u64) -> i64 {
+    i64::try_from(fence).unwrap_or(i64::MAX)
+}
+
+/// How an effect in doubt is treated.
+const fn repeat(effect: Effect) -> effect::Repeat {
+    match effect {
+        Effect::Post | Effect::Run => effect::Repeat::Never,
+        _ => effect::Repeat::LookUp,
+    }
+}

@@ -1,0 +1,207 @@
+//! What goes into a ledger and comes out of it, whichever database keeps it.
+
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::effect;
+use super::machine::{Channel, Dispatch, Effect, Phase, Plan};
+
+/// An agent, as far as the ledger is concerned.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Agent {
+    /// The name by which plans know it.
+    pub name: String,
+    /// How it takes tasks.
+    pub channel: Channel,
+    /// How many it may hold at once, over every process that shares the ledger.
+    pub max_concurrent: u32,
+}
+
+/// A task to be kept. Its id is made here, before the first try: a submission whose answer was
+/// lost can be given again and is the same one.
+#[derive(Debug, Clone)]
+pub struct Submission {
+    /// A UUID of version 7.
+    pub id: Uuid,
+    /// The caller's own key: unique for as long as the ledger keeps the dispatch.
+    pub idempotency_key: Option<String>,
+    /// What it is about (server, repo and issue): unique while the dispatch is unfinished.
+    pub subject: Option<String>,
+    /// The task. The ledger only compares it.
+    pub task: Value,
+    /// Who is to do it.
+    pub plan: Plan,
+    /// Higher goes first; of equals the older.
+    pub priority: i32,
+}
+
+impl Submission {
+    /// A task with that plan, no keys and priority 0.
+    #[must_use]
+    pub fn new(task: Value, plan: Plan) -> Self {
+        Self {
+            id: Uuid::now_v7(),
+            idempotency_key: None,
+            subject: None,
+            task,
+            plan,
+            priority: 0,
+        }
+    }
+}
+
+/// What became of a submission.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Submitted {
+    /// The dispatch: its own, or the one that was there.
+    pub id: Uuid,
+    /// Whether it was new.
+    pub new: bool,
+}
+
+/// A dispatch as the ledger keeps it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// Its id.
+    pub id: Uuid,
+    /// The task that was submitted.
+    pub task: Value,
+    /// Where it stands.
+    pub state: Dispatch,
+    /// The process that looks after it.
+    pub owner: Option<Uuid>,
+    /// Why it waits. Empty where it does not.
+    pub reason: String,
+}
+
+/// A dispatch that got a slot.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Claim {
+    /// Which dispatch.
+    pub id: Uuid,
+    /// Under which fence.
+    pub fence: u64,
+    /// Whose turn it is.
+    pub agent: String,
+    /// What is to be done.
+    pub task: Value,
+}
+
+/// An effect that is the caller's to carry out or to look for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Errand {
+    /// The row in the outbox.
+    pub id: Uuid,
+    /// Of which dispatch.
+    pub dispatch: Uuid,
+    /// Of which attempt.
+    pub fence: u64,
+    /// What.
+    pub effect: Effect,
+    /// A random number that stands in what is sent, so that it can be found again.
+    pub nonce: Uuid,
+    /// How it stands; it counts the requests.
+    pub row: effect::Row,
+}
+
+/// What came of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recorded {
+    /// It led to that phase.
+    Applied(Phase),
+    /// It was stale, which is recorded, and changed nothing.
+    Stale,
+}
+
+/// An entry of the record of everything.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    /// Its place in the order.
+    pub seq: i64,
+    /// Of which dispatch.
+    pub dispatch: Uuid,
+    /// Under which fence.
+    pub fence: u64,
+    /// What happened.
+    pub kind: String,
+    /// When, by the database's clock, in milliseconds since 1970.
+    pub at: i64,
+    /// More of it.
+    pub body: Value,
+}
+
+/// Why the ledger did not do what it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LedgerError {
+    /// The database failed. Whether the last change was kept is not known; giving it again is safe.
+    #[error("the ledger's database: {0}")]
+    Database(String),
+    /// The file is somebody else's.
+    #[error("{0} holds tables that are not a ledger's; the ledger needs a file of its own")]
+    Foreign(String),
+    /// The file was written by a newer version.
+    #[error(
+        "the ledger has version {found} and this program knows {known}: it needs a newer program"
+    )]
+    Newer {
+        /// The file's.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// What was stored cannot be read.
+    #[error("the ledger holds what cannot be read: {0}")]
+    Unreadable(String),
+    /// The handle came from another process by a fork.
+    #[error("the ledger was opened before a fork; open it in the child")]
+    Forked,
+    /// The process was silent for too long and others look after its dispatches.
+    #[error("this process lost its lease on the ledger: open it again")]
+    LeaseLost,
+    /// Another process brought other agents or limits.
+    #[error(
+        "the agents in the ledger are of revision {stored}, this process has revision {ours}: \
+         nothing is claimed until it is started with the current ones"
+    )]
+    OldConfiguration {
+        /// What is in force.
+        stored: i64,
+        /// What this process knows.
+        ours: i64,
+    },
+    /// The key belongs to another task.
+    #[error("the idempotency key {key:?} belongs to another task, dispatch {id}")]
+    OtherTask {
+        /// The key.
+        key: String,
+        /// Whose it is.
+        id: Uuid,
+    },
+    /// It cannot be tried again beside another dispatch about the same.
+    #[error("dispatch {0} is about the same and not finished")]
+    Busy(String),
+    /// The plan names an agent that is not there.
+    #[error("unknown agent {name:?}; known are {known}")]
+    UnknownAgent {
+        /// Who.
+        name: String,
+        /// Those who are there.
+        known: String,
+    },
+    /// There is no such dispatch or effect.
+    #[error("the ledger has no {0}")]
+    Unknown(String),
+}
+
+impl From<sqlx::Error> for LedgerError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error.to_string())
+    }
+}
+
+impl From<serde_json::Error> for LedgerError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Unreadable(error.to_string())
+    }
+}

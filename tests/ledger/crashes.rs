@@ -1,0 +1,154 @@
+//! Workers as real processes, killed at random and at every named point.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use timmy_dispatcher::ledger::Ledger;
+use timmy_dispatcher::ledger::machine::{Phase, SlotHold};
+
+use crate::place::{Place, agents, options};
+
+/// Cargo builds the examples beside the tests, where it runs all of them.
+fn worker() -> PathBuf {
+    let tests = std::env::current_exe().unwrap();
+    let target = tests.parent().and_then(Path::parent).unwrap();
+    target.join("examples").join("ledger_worker")
+}
+
+fn start(place: &Place, tasks: u32, seed: u64, point: Option<&str>) -> Child {
+    Command::new(worker())
+        .arg(place.ledger())
+        .arg(place.0.join("server"))
+        .args([tasks.to_string(), seed.to_string()])
+        .args(point)
+        .stderr(if point.is_some() {
+            Stdio::null()
+        } else {
+            Stdio::inherit()
+        })
+        .spawn()
+        .unwrap()
+}
+
+/// Every task done, by one attempt, with one comment, one label and one removal on the "server".
+async fn check(place: &Place, tasks: u32) {
+    let ledger = Ledger::open(place.ledger(), agents(1), options())
+        .await
+        .unwrap();
+    let all = ledger.list(true, 10_000).await.unwrap();
+    assert_eq!(
+        all.len(),
+        tasks as usize,
+        "dispatches were lost or came twice"
+    );
+    let server = std::fs::read_to_string(place.0.join("server")).unwrap();
+    let mut effects: HashMap<&str, Vec<&str>> = HashMap::new();
+    for line in server.lines() {
+        let (dispatch, rest) = line.split_once(' ').unwrap();
+        effects.entry(dispatch).or_default().push(rest);
+    }
+    for one in all {
+        assert_eq!(one.state.phase, Phase::Completed);
+        assert_eq!(one.state.fence, 1, "it was handed out again: {one:?}");
+        assert_eq!(one.state.slot, SlotHold::None);
+        let id = one.id.to_string();
+        let mut seen: Vec<&str> = effects[id.as_str()]
+            .iter()
+            .map(|line| line.rsplit_once(' ').unwrap().0)
+            .collect();
+        seen.sort_unstable();
+        assert_eq!(seen, ["1 comment", "1 label", "1 unlabel"], "{id}");
+    }
+}
+
+#[tokio::test]
+async fn killed_at_random_hundreds_of_times() {
+    const TASKS: u32 = 120;
+    let kills = std::env::var("TIMMY_KILLS").map_or(300, |kills| kills.parse().unwrap());
+    let mut random = std::env::var("TIMMY_SEED").map_or_else(
+        |_| u64::from(std::process::id()) << 20 | 1,
+        |seed| seed.parse().unwrap(),
+    );
+    println!("TIMMY_SEED={random}");
+    let mut next = |below: u64| {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (random >> 33) % below
+    };
+    let place = Place::new();
+    let mut workers: Vec<Child> = (0..2)
+        .map(|seed| start(&place, TASKS, seed, None))
+        .collect();
+    for _ in 0..kills {
+        // The length of a life is what is random here; nothing is waited for.
+        std::thread::sleep(Duration::from_micros(2_000 + next(40_000)));
+        let victim = &mut workers[usize::try_from(next(2)).unwrap()];
+        victim.kill().unwrap();
+        victim.wait().unwrap();
+        *victim = start(&place, TASKS, next(u64::MAX >> 34), None);
+    }
+    for worker in &mut workers {
+        // One that could not write for a whole lease, because the other always did, says so.
+        while worker.wait().unwrap().code() == Some(3) {
+            *worker = start(&place, TASKS, 7, None);
+        }
+        assert!(worker.wait().unwrap().success());
+    }
+    check(&place, TASKS).await;
+}
+
+#[tokio::test]
+async fn killed_at_every_named_point() {
+    let points = [
+        "submit",
+        "claim",
+        "record",
+        "send",
+        "doubtful",
+        "answered",
+        "request",
+        "take over",
+    ];
+    for point in points {
+        for moment in ["before", "after"] {
+            let point = format!("{moment} {point}");
+            let place = Place::new();
+            let died = start(&place, 6, 1, Some(&point)).wait().unwrap();
+            assert!(!died.success(), "it did not come by at {point:?}");
+            assert!(
+                start(&place, 6, 2, None).wait().unwrap().success(),
+                "{point}"
+            );
+            check(&place, 6).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_slept_through_its_lease_bounces() {
+    const TASKS: u32 = 20;
+    let place = Place::new();
+    let mut sleeper = start(&place, TASKS, 1, Some("asleep"));
+    let stat = format!("/proc/{}/stat", sleeper.id());
+    let stopped = || std::fs::read_to_string(&stat).unwrap().contains(") T ");
+    while !stopped() {
+        assert!(
+            sleeper.try_wait().unwrap().is_none(),
+            "it did not go to sleep"
+        );
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert!(start(&place, TASKS, 2, None).wait().unwrap().success());
+    let id = sleeper.id().to_string();
+    let woken = Command::new("kill").args(["-CONT", &id]).status().unwrap();
+    assert!(woken.success());
+    assert_eq!(
+        sleeper.wait().unwrap().code(),
+        Some(3),
+        "its lease had passed"
+    );
+    check(&place, TASKS).await;
+}

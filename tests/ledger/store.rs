@@ -1,0 +1,393 @@
+use std::time::Duration;
+
+use serde_json::json;
+use timmy_dispatcher::ledger::effect;
+use timmy_dispatcher::ledger::machine::{Closer, Effect, Event, Phase, Plan, SlotHold};
+use timmy_dispatcher::ledger::{Answer, Ledger, LedgerError, Recorded, Submission};
+use timmy_dispatcher::task::DispatchStatus;
+use uuid::Uuid;
+
+use crate::place::{Place, agents, kimi, options, task};
+
+/// Carries out everything that is to be done, each at once and well.
+async fn settle(ledger: &Ledger) -> Vec<Effect> {
+    let mut done = Vec::new();
+    loop {
+        let errands = ledger.send(100).await.unwrap();
+        if errands.is_empty() {
+            return done;
+        }
+        for errand in errands {
+            done.push(errand.effect);
+            ledger
+                .answered(&errand, Answer::Taken(Some(1)))
+                .await
+                .unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_life_from_the_submission_to_the_end() {
+    let place = Place::new();
+    let ledger = place.open().await;
+    let id = ledger.submit(task("x")).await.unwrap().id;
+    assert_eq!(
+        ledger.get(id).await.unwrap().reason,
+        "submitted; not claimed yet"
+    );
+
+    let claims = ledger.claim(kimi(), 10).await.unwrap();
+    assert_eq!((claims.len(), claims[0].id, claims[0].fence), (1, id, 1));
+    assert_eq!(claims[0].task, json!({ "title": "x" }));
+
+    // The label only once the comment is confirmed.
+    let first = ledger.send(10).await.unwrap();
+    assert_eq!(
+        first.iter().map(|e| e.effect).collect::<Vec<_>>(),
+        [Effect::Comment]
+    );
+    assert_eq!(ledger.send(10).await.unwrap(), []);
+    ledger
+        .answered(&first[0], Answer::Taken(Some(17)))
+        .await
+        .unwrap();
+    assert_eq!(settle(&ledger).await, [Effect::Label]);
+    let record = ledger.get(id).await.unwrap();
+    assert_eq!(record.state.status(), DispatchStatus::Assigned);
+    assert_eq!(record.state.phase, Phase::HandedOver);
+    assert_eq!(record.owner, Some(ledger.owner()));
+
+    ledger
+        .record(id, Event::SignOfLife { fence: 1 })
+        .await
+        .unwrap();
+    let by = Closer::Agent;
+    let came = ledger
+        .record(id, Event::Finished { fence: 1, by })
+        .await
+        .unwrap();
+    assert_eq!(came, Recorded::Applied(Phase::Withdrawing));
+    assert_eq!(settle(&ledger).await, [Effect::Unlabel]);
+    assert_eq!(ledger.get(id).await.unwrap().state.phase, Phase::Completed);
+    assert_eq!(ledger.list(false, 10).await.unwrap(), []);
+
+    let entries = ledger.events(0, 100).await.unwrap();
+    let kinds: Vec<&str> = entries.iter().map(|entry| entry.kind.as_str()).collect();
+    assert_eq!(
+        kinds,
+        [
+            "submitted",
+            "claimed",
+            "settled",
+            "settled",
+            "sign of life",
+            "finished",
+            "settled"
+        ]
+    );
+    let rest = ledger.events(entries[4].seq, 100).await.unwrap();
+    assert_eq!(rest, entries[5..]);
+}
+
+#[tokio::test]
+async fn a_second_submission_is_the_first() {
+    let place = Place::new();
+    let ledger = place.open().await;
+    let mut first = task("x");
+    first.subject = Some("http://git/timmy/swarm#7".to_owned());
+    let id = ledger.submit(first.clone()).await.unwrap().id;
+    let again = ledger.submit(first.clone()).await.unwrap();
+    assert_eq!((again.id, again.new), (id, false));
+
+    let mut same_issue = task("y");
+    same_issue.subject.clone_from(&first.subject);
+    assert_eq!(ledger.submit(same_issue.clone()).await.unwrap().id, id);
+
+    // Once it is finished, the issue may be handed out again, but not beside another.
+    ledger.record(id, Event::Cancel).await.unwrap();
+    let second = ledger.submit(same_issue).await.unwrap();
+    assert!(second.new);
+    assert_eq!(
+        ledger.record(id, Event::Retry).await.unwrap_err(),
+        LedgerError::Busy(second.id.to_string())
+    );
+}
+
+#[tokio::test]
+async fn an_idempotency_key_belongs_to_one_task_for_good() {
+    let place = Place::new();
+    let ledger = place.open().await;
+    let keyed = |title: &str| {
+        let mut submission = task(title);
+        submission.idempotency_key = Some("mine".to_owned());
+        submission
+    };
+    let id = ledger.submit(keyed("x")).await.unwrap().id;
+    ledger.record(id, Event::Cancel).await.unwrap();
+    assert_eq!(ledger.submit(keyed("x")).await.unwrap().id, id);
+    let key = "mine".to_owned();
+    let refused = ledger.submit(keyed("y")).await.unwrap_err();
+    assert_eq!(refused, LedgerError::OtherTask { key, id });
+
+    assert_eq!(ledger.prune(Duration::from_secs(60), 10).await.unwrap(), 0);
+    assert_eq!(ledger.prune(Duration::ZERO, 10).await.unwrap(), 1);
+    assert!(matches!(ledger.get(id).await, Err(LedgerError::Unknown(_))));
+    assert_eq!(ledger.events(0, 10).await.unwrap(), []);
+    assert!(ledger.submit(keyed("y")).await.unwrap().new);
+}
+
+#[tokio::test]
+async fn no_more_than_the_slots_and_the_urgent_and_old_first() {
+    let place = Place::new();
+    let ledger = place.open().await;
+    let mut ids = Vec::new();
+    for priority in [0, 0, 5] {
+        let mut submission = task(&priority.to_string());
+        submission.priority = priority;
+        ids.push(ledger.submit(submission).await.unwrap().id);
+    }
+    assert_eq!(ledger.claim(vec!["api".to_owned()], 10).await.unwrap(), []);
+    let claims = ledger.claim(kimi(), 10).await.unwrap();
+    assert_eq!(
+        claims.iter().map(|c| c.id).collect::<Vec<_>>(),
+        [ids[2], ids[0]]
+    );
+    assert_eq!(ledger.claim(kimi(), 10).await.unwrap(), []);
+    let waiting = ledger.get(ids[1]).await.unwrap();
+    assert_eq!(waiting.reason, "no free slot of kimi: 2 of 2 are taken");
+
+    // Called off before anything was sent: what was queued to be sent is dropped with it.
+    ledger.record(ids[2], Event::Cancel).await.unwrap();
+    assert_eq!(ledger.claim(kimi(), 10).await.unwrap(), []); // draining
+    settle(&ledger).await;
+    ledger
+        .record(ids[2], Event::Silent { fence: 1 })
+        .await
+        .unwrap();
+    assert_eq!(
+        ledger.get(ids[2]).await.unwrap().state.phase,
+        Phase::Cancelled
+    );
+    assert_eq!(ledger.claim(kimi(), 10).await.unwrap()[0].id, ids[1]);
+}
+
+#[tokio::test]
+async fn many_processes_never_share_a_slot() {
+    let place = Place::new();
+    let first = place.open().await;
+    for number in 0..20 {
+        first.submit(task(&number.to_string())).await.unwrap();
+    }
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let ledger = place.open().await;
+        tasks.spawn(async move { ledger.claim(kimi(), 10).await.unwrap().len() });
+    }
+    let claimed: usize = tasks.join_all().await.iter().sum();
+    assert_eq!(claimed, 2);
+    let live = first.list(false, 100).await.unwrap();
+    let taken = live.iter().filter(|one| one.state.slot == SlotHold::Taken);
+    assert_eq!(taken.count(), 2);
+}
+
+#[tokio::test]
+async fn what_is_stale_is_recorded_and_changes_nothing() {
+    let place = Place::new();
+    let ledger = place.open().await;
+    let id = ledger.submit(task("x")).await.unwrap().id;
+    ledger.claim(kimi(), 1).await.unwrap();
+    let before = ledger.get(id).await.unwrap();
+    for fence in [0, 2, 99] {
+        let came = ledger
+            .record(id, Event::DeadlinePassed { fence })
+            .await
+            .unwrap();
+        assert_eq!(came, Recorded::Stale);
+    }
+    assert_eq!(ledger.get(id).await.unwrap(), before);
+    let entries = ledger.events(0, 100).await.unwrap();
+    let stale: Vec<u64> = entries
+        .iter()
+        .filter(|entry| entry.kind == "stale")
+        .map(|entry| entry.fence)
+        .collect();
+    assert_eq!(stale, [0, 2, 99]);
+    let unknown = ledger.record(Uuid::now_v7(), Event::Cancel).await;
+    assert!(matches!(unknown, Err(LedgerError::Unknown(_))));
+}
+
+#[tokio::test]
+async fn an_effect_in_doubt_is_looked_for_before_it_is_sent_again() {
+    let place = Place::new();
+    let ledger = place.open().await;
+    ledger.submit(task("x")).await.unwrap();
+    ledger.claim(kimi(), 1).await.unwrap();
+    let comment = ledger.send(1).await.unwrap().remove(0);
+    ledger.answered(&comment, Answer::Lost).await.unwrap();
+    assert_eq!(ledger.send(1).await.unwrap(), []);
+    let doubtful = ledger.doubtful(10).await.unwrap();
+    assert_eq!((doubtful.len(), doubtful[0].id), (1, comment.id));
+    let came = ledger
+        .answered(&doubtful[0], Answer::Found(0, None))
+        .await
+        .unwrap();
+    assert_eq!(came, Some(effect::Phase::Ready));
+    let again = ledger.send(1).await.unwrap().remove(0);
+    assert_eq!((again.nonce, again.row.sends), (comment.nonce, 2));
+    // The first request's answer comes after all: it says nothing about the second.
+    let late = ledger
+        .answered(&comment, Answer::Refused("423".to_owned()))
+        .await
+        .unwrap();
+    assert_eq!(late, None);
+    let came = ledger
+        .answered(&again, Answer::Taken(Some(3)))
+        .await
+        .unwrap();
+    assert_eq!(came, Some(effect::Phase::Settling));
+    let last = ledger.doubtful(10).await.unwrap().remove(0);
+    let came = ledger
+        .answered(&last, Answer::Found(2, Some(3)))
+        .await
+        .unwrap();
+    assert_eq!(came, Some(effect::Phase::Settling)); // the surplus is to be removed
+    let last = ledger.doubtful(10).await.unwrap().remove(0);
+    let came = ledger
+        .answered(&last, Answer::Found(1, Some(3)))
+        .await
+        .unwrap();
+    assert_eq!(came, Some(effect::Phase::Done));
+}
+
+#[tokio::test]
+async fn a_refused_comment_hands_the_task_to_nobody() {
+    let place = Place::new();
+    let ledger = place.open().await;
+    let id = ledger.submit(task("x")).await.unwrap().id;
+    ledger.claim(kimi(), 1).await.unwrap();
+    let comment = ledger.send(1).await.unwrap().remove(0);
+    let no = Answer::Refused("423 locked".to_owned());
+    ledger.answered(&comment, no).await.unwrap();
+    let record = ledger.get(id).await.unwrap();
+    assert_eq!(record.state.phase, Phase::Withdrawing);
+    assert_eq!(record.reason, "comment refused: 423 locked");
+    let effects = settle(&ledger).await;
+    assert!(!effects.contains(&Effect::Label), "{effects:?}");
+    assert_eq!(ledger.get(id).await.unwrap().state.phase, Phase::Escalated);
+}
+
+#[tokio::test]
+async fn a_post_in_doubt_is_not_repeated() {
+    let place = Place::new();
+    let ledger = place.open().await;
+    let mut plan = Plan::new(["api"]);
+    plan.has_issue = false;
+    let id = ledger
+        .submit(Submission::new(json!({}), plan))
+        .await
+        .unwrap()
+        .id;
+    ledger.claim(vec!["api".to_owned()], 1).await.unwrap();
+    let post = ledger.send(1).await.unwrap().remove(0);
+    ledger.answered(&post, Answer::Lost).await.unwrap();
+    assert_eq!(ledger.doubtful(10).await.unwrap(), []);
+    let record = ledger.get(id).await.unwrap();
+    assert_eq!(record.state.phase, Phase::Withdrawing); // until the agent is known to be silent
+    assert_eq!(record.reason, "whether the post arrived is not known");
+    ledger.record(id, Event::Silent { fence: 1 }).await.unwrap();
+    assert_eq!(ledger.get(id).await.unwrap().state.phase, Phase::Escalated);
+    assert_eq!(ledger.send(10).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn an_older_configuration_claims_nothing() {
+    let place = Place::new();
+    let old = place.open().await;
+    old.submit(task("x")).await.unwrap();
+    let new = Ledger::open(place.ledger(), agents(5), options())
+        .await
+        .unwrap();
+    let refused = old.claim(kimi(), 1).await.unwrap_err();
+    assert!(matches!(
+        refused,
+        LedgerError::OldConfiguration { stored: 2, ours: 1 }
+    ));
+    assert_eq!(new.claim(kimi(), 1).await.unwrap().len(), 1);
+    let unknown = new
+        .submit(Submission::new(json!({}), Plan::new(["eve"])))
+        .await;
+    assert_eq!(
+        unknown.unwrap_err().to_string(),
+        "unknown agent \"eve\"; known are kimi, api"
+    );
+}
+
+#[tokio::test]
+async fn who_is_gone_is_taken_over_from_and_nothing_is_handed_out_again() {
+    let place = Place::new();
+    let first = place.open().await;
+    let id = first.submit(task("x")).await.unwrap().id;
+    first.claim(kimi(), 1).await.unwrap();
+    let comment = first.send(1).await.unwrap().remove(0);
+    let second = place.open().await;
+    assert_eq!(second.take_over().await.unwrap(), 0); // it is alive
+    drop(first);
+    while second.take_over().await.unwrap() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let record = second.get(id).await.unwrap();
+    assert_eq!(
+        (record.owner, record.state.fence),
+        (Some(second.owner()), 1)
+    );
+    assert_eq!(second.claim(kimi(), 1).await.unwrap(), []);
+    let doubtful = second.doubtful(10).await.unwrap();
+    assert_eq!(doubtful[0].id, comment.id);
+}
+
+#[tokio::test]
+async fn a_foreign_or_newer_file_is_left_alone() {
+    use sqlx::Connection;
+    use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+
+    let place = Place::new();
+    let file = SqliteConnectOptions::new()
+        .filename(place.ledger())
+        .create_if_missing(true);
+    let mut foreign = SqliteConnection::connect_with(&file).await.unwrap();
+    let table = sqlx::raw_sql("CREATE TABLE sprints (id INTEGER)");
+    table.execute(&mut foreign).await.unwrap();
+    foreign.close().await.unwrap();
+    let before = std::fs::read(place.ledger()).unwrap();
+    let refused = Ledger::open(place.ledger(), agents(1), options())
+        .await
+        .unwrap_err();
+    assert!(matches!(refused, LedgerError::Foreign(_)), "{refused}");
+    assert_eq!(std::fs::read(place.ledger()).unwrap(), before);
+
+    let place = Place::new();
+    drop(place.open().await);
+    let file = SqliteConnectOptions::new().filename(place.ledger());
+    let mut newer = SqliteConnection::connect_with(&file).await.unwrap();
+    let stamp = sqlx::raw_sql("PRAGMA user_version = 99");
+    stamp.execute(&mut newer).await.unwrap();
+    newer.close().await.unwrap();
+    let refused = Ledger::open(place.ledger(), agents(1), options())
+        .await
+        .unwrap_err();
+    assert_eq!(
+        refused,
+        LedgerError::Newer {
+            found: 99,
+            known: 1
+        }
+    );
+
+    let place = Place::new();
+    std::fs::write(place.ledger(), "a text, and no database at all".repeat(100)).unwrap();
+    let refused = Ledger::open(place.ledger(), agents(1), options())
+        .await
+        .unwrap_err();
+    assert!(matches!(refused, LedgerError::Foreign(_)), "{refused}");
+}
