@@ -6,11 +6,18 @@ import pty
 import select
 import struct
 import subprocess
+import sys
 import sysconfig
 import termios
 from contextlib import contextmanager
 from pathlib import Path
 
+# Where the tests run in the background, SIGINT is ignored, and who is started inherits that.
+INTERRUPTIBLE = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 COMMAND = [str(Path(sysconfig.get_path("scripts")) / "timmy-dispatch")]
 #: What a machine's or a shell's settings could change.
 _LEFT_OUT = ("GITEA_", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TIMMY_", "PYTHON", "TERM")
@@ -41,7 +48,7 @@ class Command:
     @contextmanager
     def started(self, *arguments, **variables):
         process = subprocess.Popen(
-            [*COMMAND, *arguments],
+            [sys.executable, "-c", INTERRUPTIBLE, *COMMAND, *arguments],
             cwd=self.folder,
             env=environment(**variables),
             stdout=subprocess.PIPE,
