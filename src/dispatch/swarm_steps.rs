@@ -280,6 +280,7 @@ impl<T: Transport> Steps for TaskSteps<'_, T> {
             method: Method::Post,
             url: url.text(),
             authorization: None,
+            headers: Vec::new(),
             body: Some(payload.text().into_bytes()),
             timeout,
             repeat: Repeat::FreshOnly,

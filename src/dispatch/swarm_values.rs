@@ -206,6 +206,7 @@ impl<T: Transport> Client<T> {
             method,
             url: url.to_owned(),
             authorization,
+            headers: Vec::new(),
             body,
             timeout: self.timeout,
             repeat,

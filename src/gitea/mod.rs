@@ -3,9 +3,20 @@
 pub(crate) mod answer;
 mod comments;
 mod labels;
+#[cfg(feature = "durable")]
+mod repository;
+#[cfg(feature = "durable")]
+mod values;
 
 pub(crate) use comments::post_comment;
 pub(crate) use labels::{DEFAULT_COLOR, apply_label};
+#[cfg(feature = "durable")]
+pub use repository::{GiteaError, Repository};
+#[cfg(feature = "durable")]
+pub use values::{
+    CombinedStatus, Comment, CommitStatus, Head, Issue, Label, Permissions, Place, PullRequest,
+    Reference, RepositoryInfo, Review, TimelineEntry, User,
+};
 
 /// The address of one issue.
 pub(crate) fn issue_url(base: &str, repo: &str, issue: &str) -> String {

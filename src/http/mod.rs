@@ -25,6 +25,10 @@ pub enum Method {
     Get,
     /// Write.
     Post,
+    /// Change.
+    Patch,
+    /// Remove.
+    Delete,
 }
 
 /// What may be done when a connection breaks before an answer came.
@@ -47,6 +51,8 @@ pub struct Request {
     pub url: String,
     /// The value of `Authorization`, if any. Never shown by `Debug`.
     pub authorization: Option<String>,
+    /// Further headers, with lower-case names. Not shown by `Debug`.
+    pub headers: Vec<(&'static str, String)>,
     /// A JSON document, sent as `application/json`.
     pub body: Option<Vec<u8>>,
     /// The limit for the whole exchange.

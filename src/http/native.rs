@@ -264,6 +264,8 @@ fn build(request: &Request) -> Result<reqwest::Request, SendError> {
     let method = match request.method {
         Method::Get => reqwest::Method::GET,
         Method::Post => reqwest::Method::POST,
+        Method::Patch => reqwest::Method::PATCH,
+        Method::Delete => reqwest::Method::DELETE,
     };
     let has_user = !url.username().is_empty() || url.password().is_some();
     let client_request = reqwest::Request::new(method, url);
@@ -279,6 +281,11 @@ fn build(request: &Request) -> Result<reqwest::Request, SendError> {
         })?;
         value.set_sensitive(true);
         built.headers_mut().insert(AUTHORIZATION, value);
+    }
+    for (name, value) in &request.headers {
+        let value = HeaderValue::from_str(value)
+            .map_err(|_| SendError::Url(format!("{name} holds what no HTTP header may hold")))?;
+        built.headers_mut().insert(*name, value);
     }
     if let Some(body) = &request.body {
         built

@@ -153,6 +153,7 @@ impl PyClient {
             method,
             url: url.to_owned(),
             authorization: self.authorization.clone(),
+            headers: Vec::new(),
             body,
             timeout: Duration::from_secs(self.timeout),
             repeat,

@@ -399,6 +399,7 @@ fn request(
         method,
         url,
         authorization,
+        headers: Vec::new(),
         body,
         timeout,
         repeat,

@@ -421,6 +421,7 @@ async fn difference_13_a_limit_is_for_the_whole_exchange() {
                     method: Method::Get,
                     url: format!("{}/api/v1/repos/{}/issues/1", wire.gitea.url(), wire.repo),
                     authorization: None,
+                    headers: Vec::new(),
                     body: None,
                     timeout: Duration::from_millis(200),
                     repeat,
