@@ -45,10 +45,10 @@ check-test: ## Says what the machine lacks for the tests; for root it installs t
 
 rust: check ## Format, lints and tests of the crate
 	cargo fmt --all --check
-	cargo clippy --all-targets --features sandbox,python,ledger -- -D warnings
+	cargo clippy --all-targets --features sandbox,python,durable -- -D warnings
 	cargo clippy --no-default-features -- -D warnings
 	cargo clippy --no-default-features --features ledger -- -D warnings
-	cargo test --features sandbox,ledger
+	cargo test --features sandbox,durable
 	cargo run --quiet --example dispatch --features sandbox
 
 # The first does for building; the second is for the tests.

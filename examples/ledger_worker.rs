@@ -141,9 +141,8 @@ async fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
             }
         });
     let agent = Agent {
-        name: AGENT.to_owned(),
-        channel: Channel::Label,
         max_concurrent: 4,
+        ..Agent::new(AGENT, Channel::Label)
     };
     let ledger = Ledger::open(place, vec![agent], options).await?;
     let mut server = Server {

@@ -12,6 +12,7 @@
 //! | [`gitea`] | the Gitea client: labels, comments, issues | `net` |
 //! | [`http`] | the one seam to the network | `net` |
 //! | [`ledger`] | what must survive a crash: the state machine of a dispatch, and its ledger | `ledger` |
+//! | [`durable`] | the dispatcher that forgets nothing: ledger, effects, watching, gates | `durable` |
 //! | [`watch`] | learning that an issue ended | `net` |
 //! | [`sandbox`] | a Gitea stand-in on a loopback socket | `sandbox` |
 //!
@@ -30,6 +31,8 @@
 pub mod channel;
 #[cfg(feature = "net")]
 pub mod dispatch;
+#[cfg(feature = "durable")]
+pub mod durable;
 #[cfg(feature = "net")]
 pub mod gitea;
 #[cfg(feature = "net")]

@@ -92,6 +92,10 @@ named! {
         Due = "due",
         /// [`Event::Drop`].
         Drop = "drop",
+        /// [`Event::Hasten`].
+        Hasten = "hasten",
+        /// [`Event::Abandon`].
+        Abandon = "abandon",
     }
 }
 
@@ -134,6 +138,10 @@ pub enum Event {
     },
     /// It is not wanted any more.
     Drop,
+    /// Somebody wants it tried at once.
+    Hasten,
+    /// Somebody gives it up, whatever became of it.
+    Abandon,
 }
 
 impl Event {
@@ -149,6 +157,8 @@ impl Event {
             Self::LookedFor { .. } => EventKind::LookedFor,
             Self::Due { .. } => EventKind::Due,
             Self::Drop => EventKind::Drop,
+            Self::Hasten => EventKind::Hasten,
+            Self::Abandon => EventKind::Abandon,
         }
     }
 }
@@ -215,6 +225,8 @@ pub enum Action {
     Quarantine,
     /// Not to be sent before the time that the answer names.
     Wait,
+    /// May be sent at once.
+    DoNotWait,
     /// The oldest stays; the others are taken away, and then it is looked for again.
     RemoveSurplus,
 }
@@ -228,6 +240,7 @@ impl Action {
             Self::Uncount => "do not count it",
             Self::Quarantine => "quarantine",
             Self::Wait => "wait as told",
+            Self::DoNotWait => "do not wait",
             Self::RemoveSurplus => "remove all but the first, look again",
         }
     }
@@ -240,6 +253,7 @@ impl Action {
                 row.not_before = now.saturating_add(row.quarantine);
             }
             (Self::Wait, Event::NotTaken { again }) => row.not_before = *again,
+            (Self::DoNotWait, _) => row.not_before = 0,
             _ => {}
         }
     }
@@ -286,6 +300,8 @@ use Phase::{Ambiguous, Done, Dropped, InDoubt, Ready, Refused, Sending, Settling
 pub static TABLE: &[Transition] = &[
     row(&[Ready], On::Send, &[If::Due], Sending, &[Action::Count]),
     row(&[Ready], On::Drop, &[], Dropped, &[]),
+    row(&[Ready], On::Hasten, &[], Ready, &[Action::DoNotWait]),
+    row(&[Ready, InDoubt, Settling], On::Abandon, &[], Dropped, &[]),
     row(&[Sending], On::Taken, &[If::SentOnce], Done, &[]),
     row(&[Sending], On::Taken, &[If::SameKey], Done, &[]),
     row(&[Sending], On::Taken, &[], Settling, &[Action::Quarantine]),

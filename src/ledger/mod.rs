@@ -18,7 +18,7 @@
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! # let folder = std::env::temp_dir().join(format!("ledger-{}", uuid::Uuid::now_v7()));
 //! # std::fs::create_dir(&folder)?;
-//! let kimi = Agent { name: "kimi".to_owned(), channel: Channel::Label, max_concurrent: 1 };
+//! let kimi = Agent::new("kimi", Channel::Label);
 //! let ledger = Ledger::open(folder.join("dispatch.db"), vec![kimi], Options::default()).await?;
 //! let task = Submission::new(json!({ "title": "Fix the typo" }), Plan::new(["kimi"]));
 //! let first = ledger.submit(task.clone()).await?;
@@ -41,5 +41,6 @@ mod store;
 pub use page::page;
 pub use sqlite::{Answer, Ledger, Moment, Options};
 pub use store::{
-    Agent, Claim, Entry, Errand, LedgerError, Record, Recorded, Submission, Submitted,
+    Agent, AttemptRecord, Claim, Entry, Errand, LedgerError, Record, Recorded, Story, Submission,
+    Submitted, Watched,
 };

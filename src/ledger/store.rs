@@ -6,6 +6,9 @@ use uuid::Uuid;
 use super::effect;
 use super::machine::{Channel, Dispatch, Effect, Phase, Plan};
 
+/// How long an agent has for a task where nothing else is said: a day.
+const DEADLINE: u64 = 24 * 60 * 60 * 1000;
+
 /// An agent, as far as the ledger is concerned.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Agent {
@@ -15,6 +18,28 @@ pub struct Agent {
     pub channel: Channel,
     /// How many it may hold at once, over every process that shares the ledger.
     pub max_concurrent: u32,
+    /// How long it has for a task, in milliseconds.
+    pub deadline: u64,
+    /// Whether it bears being given the same task twice: a handler that may be run again, an endpoint
+    /// that honours the idempotency key.
+    pub idempotent: bool,
+    /// What else there is to know to reach it. Frozen with each attempt; the ledger only keeps it.
+    pub terms: Value,
+}
+
+impl Agent {
+    /// An agent that takes one task at a time and has a day for it.
+    #[must_use]
+    pub fn new(name: impl Into<String>, channel: Channel) -> Self {
+        Self {
+            name: name.into(),
+            channel,
+            max_concurrent: 1,
+            deadline: DEADLINE,
+            idempotent: false,
+            terms: Value::Null,
+        }
+    }
 }
 
 /// A task to be kept. Its id is made here, before the first try: a submission whose answer was
@@ -68,10 +93,79 @@ pub struct Record {
     pub task: Value,
     /// Where it stands.
     pub state: Dispatch,
+    /// What it is about.
+    pub subject: Option<String>,
+    /// The caller's own key.
+    pub idempotency_key: Option<String>,
+    /// Higher goes first.
+    pub priority: i32,
     /// The process that looks after it.
     pub owner: Option<Uuid>,
     /// Why it waits. Empty where it does not.
     pub reason: String,
+    /// When it was submitted. Times are the database's, in milliseconds since 1970.
+    pub created_at: i64,
+    /// When its [`timer`](Dispatch::timer) goes off.
+    pub due_at: Option<i64>,
+    /// When it ended.
+    pub finished_at: Option<i64>,
+}
+
+/// An attempt as the ledger keeps it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AttemptRecord {
+    /// Its fence.
+    pub fence: u64,
+    /// Whose.
+    pub agent: String,
+    /// When it was claimed.
+    pub started_at: i64,
+    /// When it was over.
+    pub ended_at: Option<i64>,
+    /// What came next.
+    pub outcome: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+    /// The [`terms`](Agent::terms) of the agent at that time.
+    pub terms: Value,
+}
+
+/// All that the ledger knows of a dispatch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Story {
+    /// Where it stands.
+    pub record: Record,
+    /// Its attempts, the first one first.
+    pub attempts: Vec<AttemptRecord>,
+    /// Its effects, the first one first.
+    pub effects: Vec<Errand>,
+    /// What happened.
+    pub entries: Vec<Entry>,
+}
+
+/// A dispatch with a live attempt, as it has to be watched.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Watched {
+    /// Which dispatch.
+    pub id: Uuid,
+    /// Which attempt.
+    pub fence: u64,
+    /// Where it stands.
+    pub phase: Phase,
+    /// Whether the agent gave a sign of life.
+    pub started: bool,
+    /// Whether it waits for the agent to fall silent.
+    pub draining: bool,
+    /// Whose turn it is.
+    pub agent: String,
+    /// How that agent was reached.
+    pub channel: Channel,
+    /// The agent's terms, as they were when the attempt began.
+    pub terms: Value,
+    /// The task.
+    pub task: Value,
+    /// The number of the comment that handed it over, once it is confirmed.
+    pub handover: Option<i64>,
 }
 
 /// A dispatch that got a slot.
@@ -98,6 +192,18 @@ pub struct Errand {
     pub fence: u64,
     /// What.
     pub effect: Effect,
+    /// The agent of that attempt.
+    pub agent: String,
+    /// The agent's terms, as they were when the attempt began.
+    pub terms: Value,
+    /// The task.
+    pub task: Value,
+    /// Why the dispatch is where it is.
+    pub reason: String,
+    /// The number of the comment that handed the attempt over, once it is known.
+    pub handover: Option<i64>,
+    /// What the server calls the effect itself, once that is known.
+    pub remote_id: Option<i64>,
     /// A random number that stands in what is sent, so that it can be found again.
     pub nonce: Uuid,
     /// How it stands; it counts the requests.
@@ -157,7 +263,7 @@ pub enum LedgerError {
     #[error("the ledger was opened before a fork; open it in the child")]
     Forked,
     /// The process was silent for too long and others look after its dispatches.
-    #[error("this process lost its lease on the ledger: open it again")]
+    #[error("this process has no lease on the ledger, or lost it: open it again")]
     LeaseLost,
     /// Another process brought other agents or limits.
     #[error(

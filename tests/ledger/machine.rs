@@ -57,7 +57,7 @@ fn event(code: u32, current: u64) -> Event {
         _ => current + 1,
     };
     let flag = pick(101, 2) == 0;
-    match pick(1, 75) {
+    match pick(1, 77) {
         0..=29 => Event::Settled {
             fence,
             effect: Effect::ALL[pick(211, Effect::ALL.len())],
@@ -69,7 +69,9 @@ fn event(code: u32, current: u64) -> Event {
             },
         },
         30..=35 => Event::Claimed {
+            agent: format!("agent-{}", pick(307, 3)),
             channel: Channel::ALL[pick(211, 3)],
+            idempotent: flag,
         },
         36 => Event::Blocked("no free slot".to_owned()),
         37 => Event::Postponed("cooling down".to_owned()),
@@ -102,17 +104,22 @@ fn event(code: u32, current: u64) -> Event {
         70 => Event::Confirmed,
         71 => Event::IssueGone,
         72..=73 => Event::Cancel,
+        74..=75 => Event::Reassigned {
+            fence,
+            agent: format!("agent-{}", pick(307, 4)),
+            by: "eve".to_owned(),
+        },
         _ => Event::Retry,
     }
 }
 
 fn plan() -> impl Strategy<Value = Plan> {
     (1..4_usize, 0..3_u32, 0..2_u32, any::<[bool; 3]>()).prop_map(
-        |(agents, max_reassignments, max_retries, [gated, idempotent, has_issue])| Plan {
+        |(agents, max_reassignments, max_retries, [gated, callback, has_issue])| Plan {
             max_reassignments,
             max_retries,
             gated,
-            idempotent,
+            callback,
             has_issue,
             ..Plan::new((0..agents).map(|number| format!("agent-{number}")))
         },
@@ -196,12 +203,20 @@ fn check(who: usize, state: &Dispatch, before: &Dispatch, event: &Event, books: 
     {
         let taken_back = state.open.iter().all(|(fence, effect)| {
             *fence != before.fence
-                || matches!(effect, Effect::EscalationComment | Effect::EscalationLabel)
+                || matches!(
+                    effect,
+                    Effect::EscalationComment | Effect::EscalationLabel | Effect::Callback
+                )
         });
         assert!(taken_back, "it ended while an effect was open: {state:?}");
         if ended.channel == Channel::Label {
             assert!(books.sent.contains(&(who, before.fence, Effect::Unlabel)));
         }
+    }
+    let rests = matches!(state.phase, Phase::Queued) || state.phase.is_terminal();
+    assert!(!rests || state.timer().is_none());
+    if let Some(due) = state.due() {
+        assert!(state.clone().apply(&due).is_some(), "{due:?} in {state:?}");
     }
     match state.phase {
         Phase::HandingOver | Phase::HandedOver | Phase::Working => {
@@ -234,12 +249,10 @@ fn the_invariants_hold_in_random_lives() {
             let who = (code >> 20) as usize % states.len();
             let before = states[who].clone();
             let event = event(code, before.fence);
-            if matches!(event, Event::Claimed { .. }) {
-                // The transaction that claims has found the agent's slot free.
-                let agent = before.agent().unwrap();
-                if books.slots.contains_key(agent) {
-                    continue;
-                }
+            if let Event::Claimed { agent, .. } = &event
+                && books.slots.contains_key(agent)
+            {
+                continue; // The transaction that claims has found the agent's slot free.
             }
             match states[who].apply(&event) {
                 None => assert_eq!(states[who], before, "a stale event changed something"),
@@ -284,7 +297,9 @@ fn no_dispatch_is_stuck() {
                     how: Settled::Done,
                 },
                 (Phase::Queued, _) => Event::Claimed {
+                    agent: state.agent().unwrap().to_owned(),
                     channel: Channel::Label,
+                    idempotent: false,
                 },
                 (Phase::RetryWait, _) => Event::Due,
                 (Phase::Withdrawing, _) => Event::Silent { fence },
@@ -316,9 +331,9 @@ fn every_row_of_the_table_is_taken() {
             max_reassignments: life >> 4 & 1,
             max_retries: life >> 5 & 1,
             gated: flag(1),
-            idempotent: flag(2),
+            callback: flag(2),
             has_issue: flag(3),
-            ..Plan::new(["a", "b"])
+            ..Plan::new(["agent-0", "agent-1"])
         });
         for number in 0..100 {
             let event = event(life * 100 + number, state.fence);

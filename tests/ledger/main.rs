@@ -7,4 +7,5 @@ mod crashes;
 mod machine;
 mod page;
 mod place;
+mod steering;
 mod store;

@@ -40,9 +40,8 @@ pub(crate) fn options() -> Options {
 
 pub(crate) fn agents(max_concurrent: u32) -> Vec<Agent> {
     let agent = |name: &str, channel| Agent {
-        name: name.to_owned(),
-        channel,
         max_concurrent,
+        ..Agent::new(name, channel)
     };
     vec![agent("kimi", Channel::Label), agent("api", Channel::Http)]
 }

@@ -34,7 +34,7 @@ async fn a_life_from_the_submission_to_the_end() {
     let id = ledger.submit(task("x")).await.unwrap().id;
     assert_eq!(
         ledger.get(id).await.unwrap().reason,
-        "submitted; not claimed yet"
+        "submitted; no running process handles kimi"
     );
 
     let claims = ledger.claim(kimi(), 10).await.unwrap();

@@ -34,10 +34,15 @@ pub enum Closer {
 /// What happened. Events about an attempt name its fence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// A free slot of the next agent was found.
+    /// A free slot of an agent was found: of the one whose turn it is, or of one that takes its place
+    /// because it is busy.
     Claimed {
+        /// Whose.
+        agent: String,
         /// How that agent takes tasks.
         channel: Channel,
+        /// Whether it bears being given the same task twice.
+        idempotent: bool,
     },
     /// It cannot be claimed, for that reason.
     Blocked(String),
@@ -108,6 +113,15 @@ pub enum Event {
         /// Who.
         by: String,
     },
+    /// Somebody gave the task to another agent by hand.
+    Reassigned {
+        /// The attempt.
+        fence: u64,
+        /// To whom.
+        agent: String,
+        /// By whom.
+        by: String,
+    },
     /// The agent has been silent for long enough, or says that it stopped.
     Silent {
         /// The attempt.
@@ -158,6 +172,8 @@ named! {
         WorkerLost = "worker lost",
         /// [`Event::LabelTaken`].
         LabelTaken = "label taken",
+        /// [`Event::Reassigned`].
+        Reassigned = "reassigned",
         /// [`Event::Silent`].
         Silent = "silent",
         /// [`Event::Confirmed`].
@@ -193,6 +209,7 @@ impl Event {
             Self::DeadlinePassed { .. } => EventKind::DeadlinePassed,
             Self::WorkerLost { .. } => EventKind::WorkerLost,
             Self::LabelTaken { .. } => EventKind::LabelTaken,
+            Self::Reassigned { .. } => EventKind::Reassigned,
             Self::Silent { .. } => EventKind::Silent,
             Self::Confirmed => EventKind::Confirmed,
             Self::Withdrawn => EventKind::Withdrawn,
@@ -215,6 +232,7 @@ impl Event {
             | Self::DeadlinePassed { fence }
             | Self::WorkerLost { fence }
             | Self::LabelTaken { fence, .. }
+            | Self::Reassigned { fence, .. }
             | Self::Silent { fence } => Some(*fence),
             _ => None,
         }
@@ -241,6 +259,8 @@ impl Event {
             } => format!("whether the {effect} arrived is not known"),
             Self::Finished { .. } | Self::GatesPassed { .. } => "done".to_owned(),
             Self::LabelTaken { by, .. } => format!("{by} took the label off"),
+            Self::Reassigned { agent, by, .. } => format!("{by} gave it to {agent}"),
+            Self::Claimed { agent, .. } => format!("claimed for {agent}"),
             Self::WorkerLost { .. } => "the process that ran it was lost".to_owned(),
             Self::DeadlinePassed { .. } => "the deadline passed".to_owned(),
             Self::Release => "released".to_owned(),

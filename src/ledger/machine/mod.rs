@@ -13,7 +13,11 @@
 //! use timmy_dispatcher::ledger::machine::{Channel, Dispatch, Event, Phase, Plan};
 //!
 //! let mut dispatch = Dispatch::new(Plan::new(["claude_code"]));
-//! let commands = dispatch.apply(&Event::Claimed { channel: Channel::Label }).unwrap();
+//! let commands = dispatch.apply(&Event::Claimed {
+//!     agent: "claude_code".to_owned(),
+//!     channel: Channel::Label,
+//!     idempotent: false,
+//! }).unwrap();
 //! assert_eq!(dispatch.phase, Phase::HandingOver);
 //! assert_eq!(dispatch.fence, 1);
 //! assert_eq!(commands.len(), 4); // begin the attempt, take the slot, send comment and label
@@ -27,5 +31,5 @@ mod table;
 
 pub use event::{Closer, Event, EventKind, Settled};
 pub use phase::{Next, Phase};
-pub use state::{Attempt, Channel, Command, Dispatch, Effect, Plan, SlotHold};
+pub use state::{Attempt, Channel, Command, Dispatch, Effect, Plan, SlotHold, Timer};
 pub use table::{Action, Guard, TABLE, To, Transition};

@@ -48,6 +48,8 @@ named! {
         EscalationComment = "escalation_comment",
         /// The label that asks a person.
         EscalationLabel = "escalation_label",
+        /// The call of the owner's own way to be told.
+        Callback = "callback",
     }
 }
 
@@ -60,12 +62,14 @@ pub struct Plan {
     pub max_reassignments: u32,
     /// How often an agent may be tried again after a failure that may pass.
     pub max_retries: u32,
+    /// Those of the route who may take the place of one that has no free slot.
+    pub fallback: Vec<String>,
     /// Whether gates decide on the outcome.
     pub gated: bool,
-    /// Whether a handler whose process was lost may be run again.
-    pub idempotent: bool,
     /// Whether there is an issue to write to.
     pub has_issue: bool,
+    /// Whether the owner has a way of their own to be told when a person is asked.
+    pub callback: bool,
 }
 
 impl Plan {
@@ -76,9 +80,10 @@ impl Plan {
             agents: agents.into_iter().map(Into::into).collect(),
             max_reassignments: 2,
             max_retries: 1,
+            fallback: Vec::new(),
             gated: false,
-            idempotent: false,
             has_issue: true,
+            callback: false,
         }
     }
 }
@@ -90,6 +95,8 @@ pub struct Attempt {
     pub agent: String,
     /// How it was reached.
     pub channel: Channel,
+    /// Whether it bears being given the same task twice.
+    pub idempotent: bool,
     /// Whether it gave a sign of life.
     pub started: bool,
     /// Who ended the task, once somebody did.
@@ -107,6 +114,20 @@ pub enum SlotHold {
     Taken,
     /// One that is kept until the agent is known to have stopped.
     Draining,
+}
+
+/// What happens to a dispatch by itself when it stays as it is for long enough.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Timer {
+    /// It is tried again.
+    Retry,
+    /// The agent's time is over.
+    Deadline,
+    /// The gates' time is over.
+    Review,
+    /// The agent counts as silent. Every sign of life begins it anew.
+    Grace,
 }
 
 /// What is to be done, in the transaction that stores the new state.
@@ -219,6 +240,31 @@ impl Dispatch {
             None => DispatchStatus::Pending,
             Some(attempt) if attempt.started => DispatchStatus::InProgress,
             Some(_) => DispatchStatus::Assigned,
+        })
+    }
+
+    /// What it waits for, beside what others do.
+    #[must_use]
+    pub fn timer(&self) -> Option<Timer> {
+        match self.phase {
+            Phase::RetryWait => Some(Timer::Retry),
+            Phase::HandingOver | Phase::HandedOver | Phase::Working => Some(Timer::Deadline),
+            Phase::Reviewing => Some(Timer::Review),
+            Phase::Withdrawing | Phase::Held if self.slot == SlotHold::Draining => {
+                Some(Timer::Grace)
+            }
+            _ => None,
+        }
+    }
+
+    /// The event that says that the time of its [`timer`](Self::timer) has come.
+    #[must_use]
+    pub fn due(&self) -> Option<Event> {
+        let fence = self.fence;
+        Some(match self.timer()? {
+            Timer::Retry => Event::Due,
+            Timer::Deadline | Timer::Review => Event::DeadlinePassed { fence },
+            Timer::Grace => Event::Silent { fence },
         })
     }
 

@@ -105,7 +105,10 @@ impl Guard {
             },
             Self::Live => attempt.is_some(),
             Self::Local => attempt.is_some_and(|attempt| attempt.channel == Channel::Local),
-            Self::MayRerun => state.plan.idempotent && state.retries < state.plan.max_retries,
+            Self::MayRerun => {
+                attempt.is_some_and(|attempt| attempt.idempotent)
+                    && state.retries < state.plan.max_retries
+            }
             Self::HeldInHandOver => state.resume == Some(Phase::HandingOver),
             Self::HeldInWithdrawal => state.resume == Some(Phase::Withdrawing),
             Self::Draining => state.slot == SlotHold::Draining,
@@ -118,6 +121,10 @@ impl Guard {
 /// What a transition does, beside leading to a phase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
+    /// It is the turn of the agent that was claimed.
+    Turn,
+    /// The agent that was named comes next.
+    Insert,
     /// Counts the fence up.
     RaiseFence,
     /// A new attempt of the agent whose turn it is.
@@ -167,6 +174,8 @@ impl Action {
     #[must_use]
     pub const fn text(self) -> &'static str {
         match self {
+            Self::Turn => "it is the claimed agent's turn",
+            Self::Insert => "the named agent comes next",
             Self::RaiseFence => "raise the fence",
             Self::BeginAttempt => "begin an attempt",
             Self::EndAttempt => "end the attempt",
@@ -206,15 +215,33 @@ impl Action {
             commands.push(Command::Send { fence, effect });
         };
         match self {
+            Self::Turn => {
+                if let Event::Claimed { agent, .. } = event
+                    && state.agent() != Some(agent.as_str())
+                {
+                    insert(&mut state.plan.agents, state.at, agent);
+                }
+            }
+            Self::Insert => {
+                if let Event::Reassigned { agent, .. } = event {
+                    insert(&mut state.plan.agents, state.at + 1, agent);
+                }
+            }
             Self::RaiseFence => state.fence += 1,
             Self::BeginAttempt => {
-                let Event::Claimed { channel } = event else {
+                let Event::Claimed {
+                    channel,
+                    idempotent,
+                    ..
+                } = event
+                else {
                     return;
                 };
                 let agent = state.agent().unwrap_or_default().to_owned();
                 state.attempt = Some(Attempt {
                     agent: agent.clone(),
                     channel: *channel,
+                    idempotent: *idempotent,
                     started: false,
                     closed_by: None,
                 });
@@ -272,6 +299,9 @@ impl Action {
                     send(state, Effect::EscalationComment, commands);
                     send(state, Effect::EscalationLabel, commands);
                 }
+                if state.plan.callback {
+                    send(state, Effect::Callback, commands);
+                }
             }
             Self::Settle => {
                 if let Event::Settled { fence, effect, .. } = event {
@@ -306,6 +336,14 @@ impl Action {
             Self::Explain => state.reason = event.reason(),
         }
     }
+}
+
+/// Puts an agent into a route at that place, and takes it from where it stood behind it.
+fn insert(route: &mut Vec<String>, at: usize, agent: &str) {
+    if let Some(behind) = route.iter().skip(at).position(|known| known == agent) {
+        route.remove(at + behind);
+    }
+    route.insert(at.min(route.len()), agent.to_owned());
 }
 
 /// Where a transition leads.
@@ -402,7 +440,7 @@ const TERMINAL: &[Phase] = &[
 #[rustfmt::skip]
 pub static TABLE: &[Transition] = &[
     // Not handed out.
-    row(&[Queued], On::Claimed, &[], to(HandingOver), &[A::RaiseFence, A::BeginAttempt, A::TakeSlot, A::HandOver, A::Explain]),
+    row(&[Queued], On::Claimed, &[], to(HandingOver), &[A::Turn, A::RaiseFence, A::BeginAttempt, A::TakeSlot, A::HandOver, A::Explain]),
     row(&[Queued], On::Blocked, &[], Same, &[A::Explain]),
     row(&[Queued], On::Postponed, &[], to(RetryWait), &[A::Explain]),
     row(&[RetryWait], On::Due, &[], to(Queued), &[A::Explain]),
@@ -419,6 +457,7 @@ pub static TABLE: &[Transition] = &[
     row(&[Held], On::Settled, &[If::Open, If::HeldInHandOver, If::Ambiguous], Same, &[A::Settle, A::Plan(Next::Escalate), A::DrainSlot, A::TakeBack, A::WithdrawOnRelease]),
     row(&[Held], On::Settled, &[If::Open], Same, &[A::Settle]),
     row(&[Held], On::Silent, &[If::Draining], Same, &[A::FreeSlot]),
+    row(&[Held], On::SignOfLife, &[If::Draining], Same, &[]),
     row(&[Held], On::Cancel, &[If::HeldInWithdrawal, If::GoesOn], to(Withdrawing), &[A::Plan(Next::Cancel), A::Explain]),
     row(&[Held], On::Cancel, &[If::HeldInWithdrawal], to(Withdrawing), &[A::Explain]),
     row(&[Held], On::Cancel, &[If::Live], to(Withdrawing), &[A::Plan(Next::Cancel), A::DrainSlot, A::TakeBack, A::Explain]),
@@ -441,6 +480,7 @@ pub static TABLE: &[Transition] = &[
     row(WITH_AGENT, On::AgentFailed, &[If::AgentLeft], to(Withdrawing), &[A::Plan(Next::NextAgent), A::FreeSlot, A::TakeBack, A::Explain]),
     row(WITH_AGENT, On::AgentFailed, &[], to(Withdrawing), &[A::Plan(Next::Escalate), A::FreeSlot, A::TakeBack, A::Explain]),
     row(WITH_AGENT, On::LabelTaken, &[], to(Withdrawing), &[A::Plan(Next::Hold), A::DrainSlot, A::TakeBack, A::Explain]),
+    row(WITH_AGENT, On::Reassigned, &[], to(Withdrawing), &[A::Insert, A::Plan(Next::NextAgent), A::DrainSlot, A::TakeBack, A::Explain]),
     row(OUT, On::WorkerLost, &[If::Local, If::MayRerun], to(Withdrawing), &[A::Plan(Next::Later), A::FreeSlot, A::TakeBack, A::Explain]),
     row(OUT, On::WorkerLost, &[If::Local], to(Withdrawing), &[A::Plan(Next::LoseWorker), A::FreeSlot, A::TakeBack, A::Explain]),
     row(OUT, On::DeadlinePassed, &[If::AgentLeft], to(Withdrawing), &[A::Plan(Next::NextAgent), A::DrainSlot, A::TakeBack, A::Explain]),
@@ -459,6 +499,7 @@ pub static TABLE: &[Transition] = &[
     row(&[Withdrawing], On::Settled, &[If::Open, If::Ambiguous, If::GoesOn], Same, &[A::Settle, A::Plan(Next::Escalate), A::Explain]),
     row(&[Withdrawing], On::Settled, &[If::Open], Same, &[A::Settle]),
     row(&[Withdrawing], On::Silent, &[If::Draining], Same, &[A::FreeSlot]),
+    row(&[Withdrawing], On::SignOfLife, &[If::Draining], Same, &[]),
     row(&[Withdrawing], On::Cancel, &[If::GoesOn], Same, &[A::Plan(Next::Cancel), A::Explain]),
     row(&[Withdrawing], On::Withdrawn, &[If::Then(Next::NextAgent)], to(Queued), &[A::EndAttempt, A::FreeSlot, A::NextAgent]),
     row(&[Withdrawing], On::Withdrawn, &[If::Then(Next::Later)], to(RetryWait), &[A::EndAttempt, A::FreeSlot, A::CountRetry]),

@@ -10,16 +10,24 @@ CREATE TABLE dispatches (
     priority INTEGER NOT NULL,
     owner TEXT,
     created_at INTEGER NOT NULL,
-    run_at INTEGER NOT NULL,
+    -- When the timer of the state goes off, and until when the live attempt's agent has time.
+    run_at INTEGER,
+    deadline_at INTEGER,
     finished_at INTEGER,
     phase TEXT NOT NULL GENERATED ALWAYS AS (state ->> '$.phase') STORED,
     fence INTEGER NOT NULL GENERATED ALWAYS AS (state ->> '$.fence') STORED,
-    agent TEXT GENERATED ALWAYS AS (state ->> ('$.plan.agents[' || (state ->> '$.at') || ']')) STORED
+    agent TEXT GENERATED ALWAYS AS (state ->> ('$.plan.agents[' || (state ->> '$.at') || ']')) STORED,
+    fallback INTEGER NOT NULL
+        GENERATED ALWAYS AS (json_array_length(state, '$.plan.fallback') > 0) STORED
 ) STRICT;
 
 CREATE UNIQUE INDEX dispatches_subject ON dispatches (subject)
     WHERE finished_at IS NULL AND subject IS NOT NULL;
 CREATE INDEX dispatches_ready ON dispatches (agent, priority DESC, id) WHERE phase = 'queued';
+CREATE INDEX dispatches_fallback ON dispatches (priority DESC, id)
+    WHERE phase = 'queued' AND fallback = 1;
+CREATE INDEX dispatches_due ON dispatches (run_at)
+    WHERE run_at IS NOT NULL AND finished_at IS NULL;
 CREATE INDEX dispatches_owner ON dispatches (owner) WHERE finished_at IS NULL;
 CREATE INDEX dispatches_finished ON dispatches (finished_at) WHERE finished_at IS NOT NULL;
 
@@ -31,6 +39,7 @@ CREATE TABLE attempts (
     ended_at INTEGER,
     outcome TEXT,
     reason TEXT,
+    terms TEXT NOT NULL,
     PRIMARY KEY (dispatch_id, fence)
 ) STRICT, WITHOUT ROWID;
 
@@ -49,7 +58,15 @@ CREATE TABLE slots (
 
 CREATE TABLE owners (
     id TEXT PRIMARY KEY,
-    expires_at INTEGER NOT NULL
+    expires_at INTEGER NOT NULL,
+    -- The agents that it can hand tasks to, as JSON.
+    handles TEXT NOT NULL DEFAULT '[]'
+) STRICT;
+
+-- Agents that get nothing for now; no name: none does.
+CREATE TABLE pauses (
+    agent TEXT PRIMARY KEY,
+    since INTEGER NOT NULL
 ) STRICT;
 
 CREATE TABLE events (

@@ -1,5 +1,8 @@
 //! An event of the state machine, as rows.
 
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
 use serde_json::{Value, json};
 use sqlx::sqlite::SqliteConnection;
 use uuid::Uuid;
@@ -8,7 +11,7 @@ use super::millis;
 use super::writer::Scene;
 use super::{repeat, signed};
 use crate::ledger::effect::{self, Row};
-use crate::ledger::machine::{Command, Dispatch, Effect, Event, Phase, Settled};
+use crate::ledger::machine::{Command, Dispatch, Effect, Event, Phase, Settled, Timer};
 use crate::ledger::store::{LedgerError, Recorded};
 
 /// Appends to the record of everything.
@@ -50,6 +53,7 @@ pub(super) async fn record(
     connection: &mut SqliteConnection,
     id: Uuid,
     event: &Event,
+    evidence: &Value,
 ) -> Result<Recorded, LedgerError> {
     let id = id.to_string();
     let Some(mut state) = load(connection, &id).await? else {
@@ -58,7 +62,7 @@ pub(super) async fn record(
     if *event == Event::Retry && state.phase.is_terminal() {
         subject_is_free(connection, &id).await?;
     }
-    take(scene, connection, &id, &mut state, event.clone()).await
+    take(scene, connection, &id, &mut state, event.clone(), evidence).await
 }
 
 /// Another dispatch may have been submitted for the same subject since this one ended.
@@ -84,7 +88,10 @@ pub(super) async fn take(
     id: &str,
     state: &mut Dispatch,
     event: Event,
+    evidence: &Value,
 ) -> Result<Recorded, LedgerError> {
+    let before = (state.timer(), state.fence);
+    let mut alive = false;
     let mut events = vec![event];
     let mut outcome = None;
     while let Some(event) = events.pop() {
@@ -97,7 +104,11 @@ pub(super) async fn take(
             outcome.get_or_insert(Recorded::Stale);
             continue;
         };
-        let body = json!({ "reason": reason, "phase": state.phase.as_str() });
+        alive |= matches!(event, Event::SignOfLife { .. });
+        let mut body = json!({ "reason": reason, "phase": state.phase.as_str() });
+        if let (None, false, Some(body)) = (&outcome, evidence.is_null(), body.as_object_mut()) {
+            body.insert("evidence".to_owned(), evidence.clone());
+        }
         note(scene, connection, id, state.fence, kind, &body).await?;
         for command in &commands {
             for (fence, effect) in carry_out(scene, connection, id, state, command).await? {
@@ -113,8 +124,50 @@ pub(super) async fn take(
     if outcome == Some(Recorded::Stale) {
         return Ok(Recorded::Stale);
     }
-    store(scene, connection, id, state).await?;
+    let timer = match state.timer() {
+        // Whoever falls silent must do so anew after every sign of life.
+        Some(Timer::Grace) if alive => Due::at(scene, state),
+        _ if before == (state.timer(), state.fence) => Due::Unchanged,
+        _ => Due::at(scene, state),
+    };
+    store(scene, connection, id, state, timer).await?;
     Ok(Recorded::Applied(state.phase))
+}
+
+/// When the timer of a state goes off.
+enum Due {
+    /// When it did before.
+    Unchanged,
+    /// When the agent's time is over.
+    Deadline,
+    /// Then, or never.
+    At(Option<i64>),
+}
+
+impl Due {
+    fn at(scene: &Scene<'_>, state: &Dispatch) -> Self {
+        let options = &scene.writer.options;
+        let after = |time| Self::At(Some(scene.now.saturating_add(millis(time))));
+        match state.timer() {
+            None => Self::At(None),
+            Some(Timer::Deadline) => Self::Deadline,
+            Some(Timer::Retry) => after(backoff(options.backoff, state.retries)),
+            Some(Timer::Review) => after(options.review),
+            Some(Timer::Grace) => after(options.grace),
+        }
+    }
+}
+
+/// How long to wait before a retry: twice as long each time, up to an hour or the first wait, and
+/// up to twice that by chance, so that not all come at once.
+fn backoff(first: Duration, retries: u32) -> Duration {
+    let waits = ExponentialBuilder::new()
+        .with_min_delay(first)
+        .with_max_delay(first.max(Duration::from_secs(3600)))
+        .with_jitter()
+        .without_max_times();
+    let before = usize::try_from(retries.saturating_sub(1)).unwrap_or(usize::MAX);
+    waits.build().nth(before.min(64)).unwrap_or(first)
 }
 
 async fn store(
@@ -122,6 +175,7 @@ async fn store(
     connection: &mut SqliteConnection,
     id: &str,
     state: &Dispatch,
+    due: Due,
 ) -> Result<(), LedgerError> {
     // Whoever moves a live dispatch looks after it from now on, if it may look after any.
     let owner = state
@@ -129,9 +183,15 @@ async fn store(
         .is_some()
         .then(|| scene.writer.owner.to_string());
     let finished = state.phase.is_terminal().then_some(scene.now);
+    let (kind, at) = match due {
+        Due::Unchanged => (0, None),
+        Due::Deadline => (1, None),
+        Due::At(at) => (2, at),
+    };
     sqlx::query(
         "UPDATE dispatches SET state = ?1, owner = CASE WHEN ?5 THEN owner ELSE ?2 END, \
-         finished_at = CASE WHEN ?3 IS NULL THEN NULL ELSE coalesce(finished_at, ?3) END \
+         finished_at = CASE WHEN ?3 IS NULL THEN NULL ELSE coalesce(finished_at, ?3) END, \
+         run_at = CASE ?6 WHEN 0 THEN run_at WHEN 1 THEN deadline_at ELSE ?7 END \
          WHERE id = ?4",
     )
     .bind(serde_json::to_string(state)?)
@@ -139,6 +199,8 @@ async fn store(
     .bind(finished)
     .bind(id)
     .bind(scene.lost)
+    .bind(kind)
+    .bind(at)
     .execute(connection)
     .await?;
     Ok(())
@@ -154,15 +216,25 @@ async fn carry_out(
 ) -> Result<Vec<(u64, Effect)>, LedgerError> {
     match command {
         Command::BeginAttempt { agent, fence } => {
+            let known = scene.agent(agent);
             sqlx::query(
-                "INSERT INTO attempts (dispatch_id, fence, agent, started_at) VALUES (?, ?, ?, ?)",
+                "INSERT INTO attempts (dispatch_id, fence, agent, started_at, terms) \
+                 VALUES (?, ?, ?, ?, ?)",
             )
             .bind(id)
             .bind(signed(*fence))
             .bind(agent)
             .bind(scene.now)
-            .execute(connection)
+            .bind(known.map_or(&Value::Null, |agent| &agent.terms).to_string())
+            .execute(&mut *connection)
             .await?;
+            let time = known.map_or(0, |agent| agent.deadline);
+            let time = i64::try_from(time).unwrap_or(i64::MAX);
+            sqlx::query("UPDATE dispatches SET deadline_at = ? WHERE id = ?")
+                .bind(scene.now.saturating_add(time))
+                .bind(id)
+                .execute(connection)
+                .await?;
         }
         Command::EndAttempt { fence, outcome } => {
             sqlx::query(
@@ -206,7 +278,9 @@ async fn carry_out(
                 .await?;
         }
         Command::Send { fence, effect } => {
-            let row = Row::new(repeat(*effect), millis(scene.writer.options.quarantine));
+            let idempotent = state.attempt.as_ref().is_some_and(|live| live.idempotent);
+            let repeat = repeat(*effect, idempotent);
+            let row = Row::new(repeat, millis(scene.writer.options.quarantine));
             sqlx::query(
                 "INSERT INTO outbox (id, dispatch_id, fence, position, effect, nonce, row) \
                  SELECT ?1, ?2, ?3, count(*), ?4, ?5, ?6 FROM outbox \

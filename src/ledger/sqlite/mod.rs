@@ -15,15 +15,17 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection};
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use uuid::Uuid;
 
 use super::effect;
 use super::machine::{Effect, Event};
 use super::store::{
-    Agent, Claim, Entry, Errand, LedgerError, Record, Recorded, Submission, Submitted,
+    Agent, Claim, Entry, Errand, LedgerError, Record, Recorded, Story, Submission, Submitted,
+    Watched,
 };
 use writer::Job;
 
@@ -47,15 +49,22 @@ type Observer = Arc<dyn Fn(Moment, &[&'static str]) + Send + Sync>;
 pub struct Options {
     lease: Duration,
     quarantine: Duration,
+    grace: Duration,
+    review: Duration,
+    backoff: Duration,
     observer: Option<Observer>,
 }
 
 impl Default for Options {
-    /// A lease of 30 s and a quarantine of 30 s.
+    /// A lease of 30 s, a quarantine of 30 s, a grace of 10 minutes, 7 days for a review, and a first
+    /// wait of 30 s before a retry.
     fn default() -> Self {
         Self {
             lease: Duration::from_secs(30),
             quarantine: Duration::from_secs(30),
+            grace: Duration::from_secs(600),
+            review: Duration::from_secs(7 * 24 * 3600),
+            backoff: Duration::from_secs(30),
             observer: None,
         }
     }
@@ -74,6 +83,27 @@ impl Options {
     #[must_use]
     pub const fn quarantine(mut self, quarantine: Duration) -> Self {
         self.quarantine = quarantine;
+        self
+    }
+
+    /// How long an agent must be silent after its task was taken back, before its slot is free.
+    #[must_use]
+    pub const fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// How long the gates may take.
+    #[must_use]
+    pub const fn review(mut self, review: Duration) -> Self {
+        self.review = review;
+        self
+    }
+
+    /// How long to wait before an agent is tried again; twice as long each further time.
+    #[must_use]
+    pub const fn backoff(mut self, backoff: Duration) -> Self {
+        self.backoff = backoff;
         self
     }
 
@@ -109,9 +139,10 @@ pub struct Ledger {
     owner: Uuid,
     lease: Arc<lease::Lease>,
     /// Held for as long as the process lives: the proof for others that it does.
-    _alive: Arc<owners::Alive>,
+    _alive: Option<Arc<owners::Alive>>,
     place: PathBuf,
     process: u32,
+    changes: watch::Receiver<u64>,
 }
 
 impl Ledger {
@@ -125,7 +156,24 @@ impl Ledger {
         agents: Vec<Agent>,
         options: Options,
     ) -> Result<Self, LedgerError> {
-        let place = path.as_ref().to_owned();
+        Self::open_as(path.as_ref(), Some(agents), options).await
+    }
+
+    /// Opens the file for who looks and submits and cancels, but looks after nothing: it brings no
+    /// agents of its own, and claims and sends nothing.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn visit(path: impl AsRef<Path>, options: Options) -> Result<Self, LedgerError> {
+        Self::open_as(path.as_ref(), None, options).await
+    }
+
+    async fn open_as(
+        path: &Path,
+        agents: Option<Vec<Agent>>,
+        options: Options,
+    ) -> Result<Self, LedgerError> {
+        let place = path.to_owned();
         let shown = place.display().to_string();
         let plain = SqliteConnectOptions::from_str("sqlite://")?
             .filename(&place)
@@ -142,11 +190,24 @@ impl Ledger {
         let mut connection = patiently(&ours).await?;
         let reader = patiently(&ours.clone().read_only(true)).await?;
         let owner = Uuid::now_v7();
-        let alive = owners::Alive::new(&place, owner)
-            .map_err(|error| LedgerError::Database(format!("{shown}: {error}")))?;
         let lease = Arc::new(lease::Lease::new(options.lease));
-        let revision = owners::enter(&mut connection, owner, &agents, options.lease).await?;
+        let mut alive = None;
+        let (revision, agents) = match agents {
+            Some(agents) => {
+                let proof = owners::Alive::new(&place, owner)
+                    .map_err(|error| LedgerError::Database(format!("{shown}: {error}")))?;
+                alive = Some(Arc::new(proof));
+                let lease = options.lease;
+                let revision = owners::enter(&mut connection, owner, &agents, lease).await?;
+                (revision, agents)
+            }
+            None => {
+                lease.lost();
+                owners::in_force(&mut connection).await?
+            }
+        };
         let (jobs, waiting) = mpsc::channel(1024);
+        let (changes, changed) = watch::channel(0);
         let writer = writer::Writer {
             owner,
             revision,
@@ -154,6 +215,7 @@ impl Ledger {
             agents,
             place: place.clone(),
             options,
+            changes,
         };
         tokio::spawn(writer.run(connection, waiting));
         Ok(Self {
@@ -161,9 +223,10 @@ impl Ledger {
             reader: Arc::new(Mutex::new(reader)),
             owner,
             lease,
-            _alive: Arc::new(alive),
+            _alive: alive,
             place,
             process: std::process::id(),
+            changes: changed,
         })
     }
 
@@ -207,7 +270,66 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Unknown`] for no such dispatch. What is stale is no error.
     pub async fn record(&self, id: Uuid, event: Event) -> Result<Recorded, LedgerError> {
-        self.ask(|reply| Job::Record(id, event, reply)).await
+        self.record_with(id, event, Value::Null).await
+    }
+
+    /// Tells a dispatch what happened, and how that is known: it is kept with the event.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unknown`] for no such dispatch. What is stale is no error.
+    pub async fn record_with(
+        &self,
+        id: Uuid,
+        event: Event,
+        evidence: Value,
+    ) -> Result<Recorded, LedgerError> {
+        self.ask(|reply| Job::Record(id, event, evidence, reply))
+            .await
+    }
+
+    /// Raises the deadlines, retries and silences whose time has come, up to `limit` dispatches, and
+    /// yields how many there were.
+    ///
+    /// # Errors
+    /// [`LedgerError::LeaseLost`].
+    pub async fn due(&self, limit: usize) -> Result<usize, LedgerError> {
+        self.ask(|reply| Job::Due(limit, reply)).await
+    }
+
+    /// Gives an agent, or with `None` all of them, no more tasks, or tasks again.
+    ///
+    /// # Errors
+    /// [`LedgerError::UnknownAgent`].
+    pub async fn pause(&self, agent: Option<String>, paused: bool) -> Result<(), LedgerError> {
+        self.ask(|reply| Job::Pause(agent, paused, reply)).await
+    }
+
+    /// A repository has another name: what is open about it goes on there, and what was held is
+    /// released. Yields how many dispatches there were.
+    ///
+    /// # Errors
+    /// [`LedgerError::Database`], also where something is open about the same issue there.
+    pub async fn relocate(&self, from: &str, to: &str) -> Result<usize, LedgerError> {
+        let (from, to) = (from.to_owned(), to.to_owned());
+        self.ask(|reply| Job::Relocate(from, to, reply)).await
+    }
+
+    /// Has an effect that waits tried at once. False: it does not wait.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unknown`] for no such effect.
+    pub async fn hasten(&self, effect: Uuid) -> Result<bool, LedgerError> {
+        self.ask(|reply| Job::Steer(effect, effect::Event::Hasten, reply))
+            .await
+    }
+
+    /// Gives up an effect, whatever became of it. False: it is on its way this moment, or settled.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unknown`] for no such effect.
+    pub async fn abandon(&self, effect: Uuid) -> Result<bool, LedgerError> {
+        self.ask(|reply| Job::Steer(effect, effect::Event::Abandon, reply))
+            .await
     }
 
     /// Takes up to `limit` effects whose turn it is. They count as sent when this returns, so each
@@ -293,6 +415,58 @@ impl Ledger {
     pub async fn list(&self, finished: bool, limit: usize) -> Result<Vec<Record>, LedgerError> {
         self.here()?;
         read::list(&mut *self.reader.lock().await, finished, limit).await
+    }
+
+    /// All that is known of a dispatch.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unknown`].
+    pub async fn story(&self, id: Uuid) -> Result<Story, LedgerError> {
+        self.here()?;
+        read::story(&mut *self.reader.lock().await, id).await
+    }
+
+    /// The dispatches with a live attempt that are this process's to look after.
+    ///
+    /// # Errors
+    /// [`LedgerError::Database`].
+    pub async fn watched(&self) -> Result<Vec<Watched>, LedgerError> {
+        self.here()?;
+        read::watched(&mut *self.reader.lock().await, self.owner).await
+    }
+
+    /// The effects that are not settled, the oldest first.
+    ///
+    /// # Errors
+    /// [`LedgerError::Database`].
+    pub async fn outbox(&self, limit: usize) -> Result<Vec<Errand>, LedgerError> {
+        self.here()?;
+        read::outbox(&mut *self.reader.lock().await, limit).await
+    }
+
+    /// The agents that are in force.
+    ///
+    /// # Errors
+    /// [`LedgerError::Database`].
+    pub async fn agents(&self) -> Result<Vec<Agent>, LedgerError> {
+        self.here()?;
+        let agents = owners::in_force(&mut *self.reader.lock().await).await?;
+        Ok(agents.1)
+    }
+
+    /// Counts the changes that this process makes.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.clone()
+    }
+
+    /// A number that differs when another process has changed something since.
+    ///
+    /// # Errors
+    /// [`LedgerError::Database`].
+    pub async fn version(&self) -> Result<i64, LedgerError> {
+        self.here()?;
+        read::version(&mut *self.reader.lock().await).await
     }
 
     /// The record of everything, from behind `after` on.
@@ -388,8 +562,10 @@ fn signed(fence: u64) -> i64 {
 }
 
 /// How an effect in doubt is treated.
-const fn repeat(effect: Effect) -> effect::Repeat {
+const fn repeat(effect: Effect, idempotent: bool) -> effect::Repeat {
     match effect {
+        Effect::Callback => effect::Repeat::SameKey,
+        Effect::Post if idempotent => effect::Repeat::SameKey,
         Effect::Post | Effect::Run => effect::Repeat::Never,
         _ => effect::Repeat::LookUp,
     }

@@ -5,12 +5,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde_json::Value;
 use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
 use uuid::Uuid;
 
 use super::writer::{Scene, Writer};
 use super::{change, effects, millis, parse};
+use crate::ledger::machine::{Attempt, Channel, Event};
 use crate::ledger::store::{Agent, LedgerError};
 
 /// A locked file. The lock ends with the process, however it ends, so that another one that gets
@@ -86,6 +88,16 @@ pub(super) async fn enter(
     Ok(revision)
 }
 
+/// The agents that are in force, for who does not bring any.
+pub(super) async fn in_force(
+    connection: &mut SqliteConnection,
+) -> Result<(i64, Vec<Agent>), LedgerError> {
+    let (revision, agents): (i64, String) = sqlx::query_as("SELECT revision, agents FROM agents")
+        .fetch_one(connection)
+        .await?;
+    Ok((revision, serde_json::from_str(&agents)?))
+}
+
 /// Takes an orderly leave: others need not wait for the lease to pass.
 pub(super) async fn leave(connection: &mut SqliteConnection, owner: Uuid) {
     let _ = sqlx::query("UPDATE owners SET expires_at = 0 WHERE id = ?")
@@ -112,6 +124,23 @@ pub(super) async fn scene<'w>(
     })
 }
 
+/// What a handler of a dead process was working on.
+async fn lose_local(
+    scene: &Scene<'_>,
+    connection: &mut SqliteConnection,
+    id: &str,
+) -> Result<(), LedgerError> {
+    let Some(mut state) = change::load(connection, id).await? else {
+        return Ok(());
+    };
+    let local = |attempt: &Attempt| attempt.channel == Channel::Local;
+    if state.attempt.as_ref().is_some_and(local) {
+        let event = Event::WorkerLost { fence: state.fence };
+        change::take(scene, connection, id, &mut state, event, &Value::Null).await?;
+    }
+    Ok(())
+}
+
 pub(super) async fn take_over(
     scene: &Scene<'_>,
     connection: &mut SqliteConnection,
@@ -128,7 +157,6 @@ pub(super) async fn take_over(
         if expires_at > scene.now && !is_dead(&scene.writer.place, id) {
             continue;
         }
-        effects::lose(scene, connection, &other).await?;
         let dispatches: Vec<String> = sqlx::query_scalar(
             "UPDATE dispatches SET owner = ? WHERE owner = ? AND finished_at IS NULL RETURNING id",
         )
@@ -136,7 +164,9 @@ pub(super) async fn take_over(
         .bind(&other)
         .fetch_all(&mut *connection)
         .await?;
+        effects::lose(scene, connection, &other).await?;
         for dispatch in dispatches {
+            lose_local(scene, connection, &dispatch).await?;
             let body = serde_json::json!({ "from": other, "to": scene.writer.owner.to_string() });
             change::note(scene, connection, &dispatch, 0, "taken over", &body).await?;
         }

@@ -2,29 +2,34 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::sqlite::SqliteConnection;
 use uuid::Uuid;
 
 use super::writer::Scene;
 use super::{change, count, millis, parse};
-use crate::ledger::machine::{Dispatch, Event};
-use crate::ledger::store::{Claim, LedgerError, Submission, Submitted};
+use crate::ledger::machine::{Dispatch, Event, Phase};
+use crate::ledger::store::{Agent, Claim, LedgerError, Submission, Submitted};
+
+fn known(scene: &Scene<'_>, name: &str) -> Result<(), LedgerError> {
+    let known = &scene.writer.agents;
+    if known.iter().any(|agent| agent.name == name) {
+        return Ok(());
+    }
+    let known: Vec<&str> = known.iter().map(|agent| agent.name.as_str()).collect();
+    Err(LedgerError::UnknownAgent {
+        name: name.to_owned(),
+        known: known.join(", "),
+    })
+}
 
 pub(super) async fn submit(
     scene: &Scene<'_>,
     connection: &mut SqliteConnection,
     submission: &Submission,
 ) -> Result<Submitted, LedgerError> {
-    let known = &scene.writer.agents;
     for name in &submission.plan.agents {
-        if !known.iter().any(|agent| agent.name == *name) {
-            let known: Vec<&str> = known.iter().map(|agent| agent.name.as_str()).collect();
-            return Err(LedgerError::UnknownAgent {
-                name: name.clone(),
-                known: known.join(", "),
-            });
-        }
+        known(scene, name)?;
     }
     let task = submission.task.to_string();
     let there: Option<(String, String, bool)> = sqlx::query_as(
@@ -49,8 +54,8 @@ pub(super) async fn submit(
     let id = submission.id.to_string();
     sqlx::query(
         "INSERT INTO dispatches \
-         (id, idempotency_key, subject, task, state, priority, created_at, run_at) \
-         VALUES (?, ?, ?, ?, ?, ?, ?7, ?7)",
+         (id, idempotency_key, subject, task, state, priority, created_at) \
+         VALUES (?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(&id)
     .bind(&submission.idempotency_key)
@@ -84,43 +89,181 @@ pub(super) async fn claim(
             ours: scene.writer.revision,
         });
     }
-    let mut claims = Vec::new();
+    let handles = serde_json::to_string(names)?;
+    sqlx::query("UPDATE owners SET handles = ?1 WHERE id = ?2 AND handles <> ?1")
+        .bind(handles)
+        .bind(scene.writer.owner.to_string())
+        .execute(&mut *connection)
+        .await?;
+    let paused: Vec<String> = sqlx::query_scalar("SELECT agent FROM pauses")
+        .fetch_all(&mut *connection)
+        .await?;
+    if paused.iter().any(String::is_empty) {
+        return Ok(Vec::new());
+    }
+    let mut free = Vec::new();
     for agent in &scene.writer.agents {
-        if !names.contains(&agent.name) {
-            continue;
-        }
         let taken: i64 = sqlx::query_scalar("SELECT count(*) FROM slots WHERE agent = ?")
             .bind(&agent.name)
             .fetch_one(&mut *connection)
             .await?;
-        let free = i64::from(agent.max_concurrent) - taken;
-        let wanted = free.min(count(limit.saturating_sub(claims.len())));
-        if wanted <= 0 {
+        let left = match paused.contains(&agent.name) {
+            true => 0,
+            false => i64::from(agent.max_concurrent) - taken,
+        };
+        free.push((agent, left));
+    }
+    let mut claims = Vec::new();
+    let wanted = |claims: &Vec<Claim>| count(limit.saturating_sub(claims.len()));
+    for (agent, left) in &mut free {
+        let limit = (*left).min(wanted(&claims));
+        if limit <= 0 || !names.contains(&agent.name) {
             continue;
         }
-        let ready: Vec<(String, String, String)> = sqlx::query_as(
+        let ready: Vec<Ready> = sqlx::query_as(
             "SELECT id, task, state FROM dispatches \
              WHERE phase = 'queued' AND agent = ? ORDER BY priority DESC, id LIMIT ?",
         )
         .bind(&agent.name)
-        .bind(wanted)
+        .bind(limit)
         .fetch_all(&mut *connection)
         .await?;
-        for (id, task, state) in ready {
-            let mut state: Dispatch = serde_json::from_str(&state)?;
-            let event = Event::Claimed {
-                channel: agent.channel,
-            };
-            change::take(scene, connection, &id, &mut state, event).await?;
-            claims.push(Claim {
-                id: parse::<Uuid>(&id)?,
-                fence: state.fence,
-                agent: agent.name.clone(),
-                task: serde_json::from_str(&task)?,
-            });
+        for ready in ready {
+            claims.push(hand_to(scene, connection, ready, agent).await?);
+            *left -= 1;
+        }
+    }
+    if wanted(&claims) == 0 {
+        return Ok(claims);
+    }
+    // What is left waits for agents that are busy.
+    let waiting: Vec<Ready> = sqlx::query_as(
+        "SELECT id, task, state FROM dispatches \
+         WHERE phase = 'queued' AND fallback = 1 ORDER BY priority DESC, id LIMIT ?",
+    )
+    .bind(wanted(&claims).saturating_mul(4))
+    .fetch_all(&mut *connection)
+    .await?;
+    for ready in waiting {
+        let state: Dispatch = serde_json::from_str(&ready.2)?;
+        let has_slot = |name: &str| free.iter().any(|(a, left)| a.name == name && *left > 0);
+        if wanted(&claims) == 0 || state.agent().is_some_and(has_slot) {
+            continue;
+        }
+        let stands_in = state.plan.fallback.iter().find_map(|name| {
+            free.iter()
+                .position(|(agent, left)| agent.name == *name && *left > 0 && names.contains(name))
+        });
+        if let Some((agent, left)) = stands_in.and_then(|place| free.get_mut(place)) {
+            claims.push(hand_to(scene, connection, ready, agent).await?);
+            *left -= 1;
         }
     }
     Ok(claims)
+}
+
+/// id, task, state.
+type Ready = (String, String, String);
+
+async fn hand_to(
+    scene: &Scene<'_>,
+    connection: &mut SqliteConnection,
+    (id, task, state): Ready,
+    agent: &Agent,
+) -> Result<Claim, LedgerError> {
+    let mut state: Dispatch = serde_json::from_str(&state)?;
+    let event = Event::Claimed {
+        agent: agent.name.clone(),
+        channel: agent.channel,
+        idempotent: agent.idempotent,
+    };
+    change::take(scene, connection, &id, &mut state, event, &Value::Null).await?;
+    Ok(Claim {
+        id: parse::<Uuid>(&id)?,
+        fence: state.fence,
+        agent: agent.name.clone(),
+        task: serde_json::from_str(&task)?,
+    })
+}
+
+/// Raises what the time has come for, and yields how many there were.
+pub(super) async fn due(
+    scene: &Scene<'_>,
+    connection: &mut SqliteConnection,
+    limit: usize,
+) -> Result<usize, LedgerError> {
+    scene.lease()?;
+    let due: Vec<(String, String)> = sqlx::query_as(
+        "SELECT id, state FROM dispatches \
+         WHERE run_at <= ? AND finished_at IS NULL ORDER BY run_at LIMIT ?",
+    )
+    .bind(scene.now)
+    .bind(count(limit))
+    .fetch_all(&mut *connection)
+    .await?;
+    let raised = due.len();
+    for (id, state) in due {
+        let mut state: Dispatch = serde_json::from_str(&state)?;
+        if let Some(event) = state.due() {
+            change::take(scene, connection, &id, &mut state, event, &Value::Null).await?;
+        }
+    }
+    Ok(raised)
+}
+
+/// Lets an agent, or all of them, have no more tasks, or have them again.
+pub(super) async fn pause(
+    scene: &Scene<'_>,
+    connection: &mut SqliteConnection,
+    agent: Option<&str>,
+    paused: bool,
+) -> Result<(), LedgerError> {
+    if let Some(name) = agent {
+        known(scene, name)?;
+    }
+    let agent = agent.unwrap_or_default();
+    if paused {
+        sqlx::query("INSERT INTO pauses (agent, since) VALUES (?, ?) ON CONFLICT DO NOTHING")
+            .bind(agent)
+            .bind(scene.now)
+            .execute(connection)
+            .await?;
+    } else {
+        sqlx::query("DELETE FROM pauses WHERE agent = ?")
+            .bind(agent)
+            .execute(connection)
+            .await?;
+    }
+    Ok(())
+}
+
+/// A repository has another name: what is open about it goes on there. Yields how many there were.
+pub(super) async fn relocate(
+    scene: &Scene<'_>,
+    connection: &mut SqliteConnection,
+    from: &str,
+    to: &str,
+) -> Result<usize, LedgerError> {
+    let moved: Vec<(String, String)> = sqlx::query_as(
+        "UPDATE dispatches SET task = json_set(task, '$.repo', ?2), \
+         subject = replace(subject, '/' || ?1 || '#', '/' || ?2 || '#') \
+         WHERE finished_at IS NULL AND task ->> '$.repo' = ?1 RETURNING id, state",
+    )
+    .bind(from)
+    .bind(to)
+    .fetch_all(&mut *connection)
+    .await?;
+    let count = moved.len();
+    for (id, state) in moved {
+        let mut state: Dispatch = serde_json::from_str(&state)?;
+        let body = json!({ "from": from, "to": to });
+        change::note(scene, connection, &id, state.fence, "relocated", &body).await?;
+        if state.phase == Phase::Held {
+            let event = Event::Release;
+            change::take(scene, connection, &id, &mut state, event, &Value::Null).await?;
+        }
+    }
+    Ok(count)
 }
 
 pub(super) async fn prune(

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
 use sqlx::{Connection, SqliteConnection};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
 use super::lease::{Lease, ticks};
@@ -23,13 +24,17 @@ type Reply<T> = oneshot::Sender<Result<T, LedgerError>>;
 pub(super) enum Job {
     Submit(Box<Submission>, Reply<Submitted>),
     Claim(Vec<String>, usize, Reply<Vec<Claim>>),
-    Record(Uuid, Event, Reply<Recorded>),
+    Record(Uuid, Event, Value, Reply<Recorded>),
+    Due(usize, Reply<usize>),
     Send(usize, Reply<Vec<Errand>>),
     Doubtful(usize, Reply<Vec<Errand>>),
     Answered(Uuid, u32, Answer, Reply<Option<effect::Phase>>),
     Heartbeat(Reply<()>),
     TakeOver(Reply<usize>),
     Prune(Duration, usize, Reply<usize>),
+    Pause(Option<String>, bool, Reply<()>),
+    Relocate(String, String, Reply<usize>),
+    Steer(Uuid, effect::Event, Reply<bool>),
 }
 
 impl Job {
@@ -44,6 +49,10 @@ impl Job {
             Self::Heartbeat(_) => "heartbeat",
             Self::TakeOver(_) => "take over",
             Self::Prune(..) => "prune",
+            Self::Due(..) => "due",
+            Self::Pause(..) => "pause",
+            Self::Relocate(..) => "relocate",
+            Self::Steer(..) => "steer",
         }
     }
 }
@@ -65,6 +74,7 @@ pub(super) struct Writer {
     pub(super) agents: Vec<Agent>,
     pub(super) place: PathBuf,
     pub(super) options: Options,
+    pub(super) changes: watch::Sender<u64>,
 }
 
 /// What a change knows of its transaction.
@@ -77,6 +87,11 @@ pub(super) struct Scene<'w> {
 }
 
 impl Scene<'_> {
+    /// An agent, as this process knows it.
+    pub(super) fn agent(&self, name: &str) -> Option<&Agent> {
+        self.writer.agents.iter().find(|agent| agent.name == name)
+    }
+
     /// What looks after dispatches needs a lease.
     pub(super) fn lease(&self) -> Result<(), LedgerError> {
         if self.lost {
@@ -158,6 +173,7 @@ impl Writer {
                 _ => self.lease.lost(),
             }
         }
+        self.changes.send_modify(|count| *count += 1);
         observe(Moment::AfterCommit);
         Ok(())
     }
@@ -195,8 +211,25 @@ async fn carry_out(at: Option<(&Scene<'_>, &mut SqliteConnection)>, job: Job) ->
         Job::Claim(agents, limit, reply) => {
             run!(reply, |scene, c| submit::claim(scene, c, &agents, limit))
         }
-        Job::Record(id, event, reply) => {
-            run!(reply, |scene, c| change::record(scene, c, id, &event))
+        Job::Record(id, event, evidence, reply) => {
+            run!(reply, |scene, c| change::record(
+                scene, c, id, &event, &evidence
+            ))
+        }
+        Job::Due(limit, reply) => run!(reply, |scene, c| submit::due(scene, c, limit)),
+        Job::Pause(agent, paused, reply) => {
+            run!(reply, |scene, c| submit::pause(
+                scene,
+                c,
+                agent.as_deref(),
+                paused
+            ))
+        }
+        Job::Relocate(from, to, reply) => {
+            run!(reply, |scene, c| submit::relocate(scene, c, &from, &to))
+        }
+        Job::Steer(id, event, reply) => {
+            run!(reply, |scene, c| effects::steer(scene, c, id, event))
         }
         Job::Send(limit, reply) => run!(reply, |scene, c| effects::send(scene, c, limit)),
         Job::Doubtful(limit, reply) => run!(reply, |scene, c| effects::doubtful(scene, c, limit)),

@@ -1,0 +1,115 @@
+//! What the ledger keeps of a task and of an agent, as JSON.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::ledger::LedgerError;
+use crate::route::AgentSpec;
+use crate::task::TaskType;
+
+/// A task as it was submitted, with what was decided about it then.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Order {
+    /// A short title.
+    pub title: String,
+    /// The whole story.
+    pub description: String,
+    /// What must hold when it is done.
+    pub acceptance_criteria: Vec<String>,
+    /// The kind of work, one of [`TaskType`]'s names.
+    pub task_type: String,
+    /// The repository, `owner/name`.
+    pub repo: String,
+    /// The issue in it.
+    pub issue: Option<u64>,
+    /// An endpoint instead of the agent's own.
+    pub endpoint: Option<String>,
+    /// What must hold before a closed issue counts as done.
+    pub gates: Vec<Gate>,
+    /// Where the owner wants to be told when a person is asked.
+    pub callback: Option<String>,
+}
+
+impl Order {
+    /// Reads what the ledger keeps.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unreadable`] for the task of another kind of program.
+    pub fn of(task: &Value) -> Result<Self, LedgerError> {
+        Ok(Self::deserialize(task)?)
+    }
+
+    /// The kind of work; of an unknown name ordinary work.
+    #[must_use]
+    pub fn kind(&self) -> TaskType {
+        self.task_type.parse().unwrap_or(TaskType::RoutineCoding)
+    }
+}
+
+/// What must hold before a task that its agent ended counts as done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "gate", rename_all = "snake_case")]
+pub enum Gate {
+    /// A pull request that the issue's history links is merged, and the checks of its last commit
+    /// succeeded.
+    PullRequest {
+        /// Whether no checks at all are good enough.
+        #[serde(default)]
+        without_checks: bool,
+    },
+    /// The pull request has an official approving review that is neither stale nor dismissed.
+    Approved,
+    /// Every acceptance criterion is ticked: in the issue's text or in a comment of the agent's.
+    Checklist,
+    /// An endpoint that answers `{"verdict": "pass" | "fail" | "pending", "reason": …}`.
+    Endpoint {
+        /// Where.
+        url: String,
+    },
+    /// A function of the program's own, by the name under which it is registered.
+    Named {
+        /// That name.
+        name: String,
+    },
+}
+
+/// What there is to know to reach an agent. Frozen with each attempt.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Terms {
+    /// The name that people see.
+    pub display_name: String,
+    /// The label that makes it begin.
+    pub label: Option<String>,
+    /// Where it takes tasks over HTTP.
+    pub endpoint: Option<String>,
+    /// Its account on Gitea.
+    pub gitea_user: Option<String>,
+    /// How long a request to its endpoint may take, in milliseconds; nothing: 10 s.
+    pub timeout: Option<u64>,
+}
+
+impl Terms {
+    /// Those of an agent of the registry.
+    #[must_use]
+    pub fn of_spec(spec: &AgentSpec) -> Self {
+        Self {
+            display_name: spec.display_name.clone(),
+            label: spec.gitea_label.clone(),
+            endpoint: spec.api_endpoint.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// Reads what the ledger keeps.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unreadable`] for those of another kind of program.
+    pub fn of(terms: &Value) -> Result<Self, LedgerError> {
+        if terms.is_null() {
+            return Ok(Self::default());
+        }
+        Ok(Self::deserialize(terms)?)
+    }
+}
