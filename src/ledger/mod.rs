@@ -41,6 +41,6 @@ mod store;
 pub use page::page;
 pub use sqlite::{Answer, Ledger, Moment, Options};
 pub use store::{
-    Agent, AttemptRecord, Claim, Entry, Errand, LedgerError, Record, Recorded, Story, Submission,
-    Submitted, Watched,
+    Agent, AttemptRecord, Claim, Entry, Errand, Glance, LedgerError, Record, Recorded, Story,
+    Submission, Submitted, Watched,
 };

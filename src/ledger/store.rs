@@ -219,6 +219,23 @@ pub enum Recorded {
     Stale,
 }
 
+/// What there is to do, at a glance.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Glance {
+    /// Dispatches wait to be claimed.
+    pub queued: bool,
+    /// Timers have gone off.
+    pub due: bool,
+    /// Effects may be sent.
+    pub ready: bool,
+    /// Effects are to be looked for.
+    pub doubtful: bool,
+    /// Processes are dead or silent that look after dispatches.
+    pub deserted: bool,
+    /// In how many milliseconds there will be more to do, if nothing happens before.
+    pub next_in: Option<u64>,
+}
+
 /// An entry of the record of everything.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {

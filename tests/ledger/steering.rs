@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use timmy_dispatcher::ledger::effect;
 use timmy_dispatcher::ledger::machine::{Channel, Effect, Event, Phase, Plan, Timer};
-use timmy_dispatcher::ledger::{Agent, Answer, Ledger, LedgerError, Options, Submission};
+use timmy_dispatcher::ledger::{Agent, Answer, Glance, Ledger, LedgerError, Options, Submission};
 
 use crate::place::{Place, agents, kimi, options, task};
 
@@ -85,6 +85,30 @@ async fn a_deadline_outlasts_being_held_and_a_sign_of_life_begins_the_grace_anew
         if next > first {
             break;
         }
+    }
+}
+
+#[tokio::test]
+async fn a_glance_says_what_there_is_to_do() {
+    let place = Place::new();
+    let ledger = open(&place, agents(1), impatient()).await;
+    assert_eq!(ledger.glance().await.unwrap(), Glance::default());
+    let id = ledger.submit(task("x")).await.unwrap().id;
+    assert!(ledger.glance().await.unwrap().queued);
+    ledger.claim(kimi(), 1).await.unwrap();
+    let glance = ledger.glance().await.unwrap();
+    assert!(glance.ready && !glance.queued && !glance.due);
+    assert!(glance.next_in.unwrap() > 80_000_000); // the deadline
+    let comment = ledger.send(1).await.unwrap().remove(0);
+    ledger.answered(&comment, Answer::Lost).await.unwrap();
+    assert!(ledger.glance().await.unwrap().doubtful);
+    ledger.record(id, Event::Cancel).await.unwrap();
+    assert!(ledger.glance().await.unwrap().due); // the silence
+    let other = place.open().await;
+    assert!(!other.glance().await.unwrap().deserted);
+    drop(ledger);
+    while !other.glance().await.unwrap().deserted {
+        tokio::task::yield_now().await;
     }
 }
 

@@ -24,8 +24,8 @@ use uuid::Uuid;
 use super::effect;
 use super::machine::{Effect, Event};
 use super::store::{
-    Agent, Claim, Entry, Errand, LedgerError, Record, Recorded, Story, Submission, Submitted,
-    Watched,
+    Agent, Claim, Entry, Errand, Glance, LedgerError, Record, Recorded, Story, Submission,
+    Submitted, Watched,
 };
 use writer::Job;
 
@@ -442,6 +442,18 @@ impl Ledger {
     pub async fn outbox(&self, limit: usize) -> Result<Vec<Errand>, LedgerError> {
         self.here()?;
         read::outbox(&mut *self.reader.lock().await, limit).await
+    }
+
+    /// Whether there is anything to do, without writing.
+    ///
+    /// # Errors
+    /// [`LedgerError::Database`].
+    pub async fn glance(&self) -> Result<Glance, LedgerError> {
+        self.here()?;
+        let mut reader = self.reader.lock().await;
+        let mut glance = read::glance(&mut reader).await?;
+        glance.deserted = owners::deserted(&mut reader, &self.place, self.owner).await?;
+        Ok(glance)
     }
 
     /// The agents that are in force.

@@ -141,6 +141,26 @@ async fn lose_local(
     Ok(())
 }
 
+/// Whether somebody is to be taken over from.
+pub(super) async fn deserted(
+    connection: &mut SqliteConnection,
+    ledger: &Path,
+    owner: Uuid,
+) -> Result<bool, LedgerError> {
+    let now = now(connection).await?;
+    let others: Vec<(String, i64)> =
+        sqlx::query_as("SELECT id, expires_at FROM owners WHERE id <> ?")
+            .bind(owner.to_string())
+            .fetch_all(connection)
+            .await?;
+    for (other, expires_at) in others {
+        if expires_at <= now || is_dead(ledger, parse(&other)?) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 pub(super) async fn take_over(
     scene: &Scene<'_>,
     connection: &mut SqliteConnection,

@@ -5,10 +5,10 @@ use sqlx::{FromRow, Row as _};
 use uuid::Uuid;
 
 use super::effects::{self, errands};
-use super::{count, parse};
+use super::{count, owners, parse};
 use crate::ledger::machine::{Dispatch, Phase, SlotHold};
 use crate::ledger::store::{
-    Agent, AttemptRecord, Entry, Errand, LedgerError, Record, Story, Watched,
+    Agent, AttemptRecord, Entry, Errand, Glance, LedgerError, Record, Story, Watched,
 };
 
 struct Stored {
@@ -255,6 +255,46 @@ pub(super) async fn outbox(
             .fetch_all(connection)
             .await?;
     stored.iter().map(effects::errand).collect()
+}
+
+pub(super) async fn glance(connection: &mut SqliteConnection) -> Result<Glance, LedgerError> {
+    let now = owners::now(connection).await?;
+    let (queued, due, ready, doubtful): (bool, bool, bool, bool) = sqlx::query_as(
+        "SELECT EXISTS (SELECT 1 FROM dispatches WHERE phase = 'queued'), \
+         EXISTS (SELECT 1 FROM dispatches WHERE run_at <= ?1 AND finished_at IS NULL), \
+         EXISTS (SELECT 1 FROM outbox AS o JOIN dispatches AS d ON d.id = o.dispatch_id \
+             WHERE o.settled = 0 AND o.phase = 'ready' AND o.not_before <= ?1 \
+             AND d.phase <> 'held' AND NOT EXISTS (SELECT 1 FROM outbox AS e WHERE e.settled = 0 \
+                 AND e.dispatch_id = o.dispatch_id AND e.fence = o.fence \
+                 AND e.position < o.position)), \
+         EXISTS (SELECT 1 FROM outbox AS o JOIN dispatches AS d ON d.id = o.dispatch_id \
+             WHERE o.settled = 0 AND o.phase IN ('in_doubt', 'settling') \
+             AND o.not_before <= ?1 AND d.phase <> 'held')",
+    )
+    .bind(now)
+    .fetch_one(&mut *connection)
+    .await?;
+    let next: Option<i64> = sqlx::query_scalar(
+        "SELECT min(at) FROM ( \
+         SELECT min(run_at) AS at FROM dispatches WHERE run_at > ?1 AND finished_at IS NULL \
+         UNION ALL SELECT min(not_before) FROM outbox \
+             WHERE settled = 0 AND phase = 'ready' AND not_before > ?1 \
+         UNION ALL SELECT min(not_before) FROM outbox \
+             WHERE settled = 0 AND phase = 'in_doubt' AND not_before > ?1 \
+         UNION ALL SELECT min(not_before) FROM outbox \
+             WHERE settled = 0 AND phase = 'settling' AND not_before > ?1)",
+    )
+    .bind(now)
+    .fetch_one(connection)
+    .await?;
+    Ok(Glance {
+        queued,
+        due,
+        ready,
+        doubtful,
+        deserted: false,
+        next_in: next.and_then(|at| u64::try_from(at.saturating_sub(now)).ok()),
+    })
 }
 
 pub(super) async fn version(connection: &mut SqliteConnection) -> Result<i64, LedgerError> {

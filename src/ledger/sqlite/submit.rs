@@ -246,8 +246,8 @@ pub(super) async fn relocate(
 ) -> Result<usize, LedgerError> {
     let moved: Vec<(String, String)> = sqlx::query_as(
         "UPDATE dispatches SET task = json_set(task, '$.repo', ?2), \
-         subject = replace(subject, '/' || ?1 || '#', '/' || ?2 || '#') \
-         WHERE finished_at IS NULL AND task ->> '$.repo' = ?1 RETURNING id, state",
+         subject = replace(subject, '/' || lower(?1) || '#', '/' || lower(?2) || '#') \
+         WHERE finished_at IS NULL AND lower(task ->> '$.repo') = lower(?1) RETURNING id, state",
     )
     .bind(from)
     .bind(to)
