@@ -373,6 +373,14 @@ impl Ledger {
         self.lease.left()
     }
 
+    /// Lets others look after what is this process's at once; nothing more may be done with it here.
+    ///
+    /// # Errors
+    /// [`LedgerError::Database`].
+    pub async fn leave(&self) -> Result<(), LedgerError> {
+        self.ask(Job::Leave).await
+    }
+
     /// Renews the lease.
     ///
     /// # Errors
@@ -479,6 +487,15 @@ impl Ledger {
     pub async fn version(&self) -> Result<i64, LedgerError> {
         self.here()?;
         read::version(&mut *self.reader.lock().await).await
+    }
+
+    /// The place in the record of everything behind which there is nothing yet.
+    ///
+    /// # Errors
+    /// [`LedgerError::Database`].
+    pub async fn last_event(&self) -> Result<i64, LedgerError> {
+        self.here()?;
+        read::last_event(&mut *self.reader.lock().await).await
     }
 
     /// The record of everything, from behind `after` on.

@@ -99,11 +99,15 @@ pub(super) async fn in_force(
 }
 
 /// Takes an orderly leave: others need not wait for the lease to pass.
-pub(super) async fn leave(connection: &mut SqliteConnection, owner: Uuid) {
-    let _ = sqlx::query("UPDATE owners SET expires_at = 0 WHERE id = ?")
+pub(super) async fn leave(
+    connection: &mut SqliteConnection,
+    owner: Uuid,
+) -> Result<(), LedgerError> {
+    sqlx::query("UPDATE owners SET expires_at = 0 WHERE id = ?")
         .bind(owner.to_string())
         .execute(connection)
-        .await;
+        .await?;
+    Ok(())
 }
 
 /// The beginning of every transaction: the time, and the lease renewed.

@@ -302,6 +302,11 @@ pub(super) async fn version(connection: &mut SqliteConnection) -> Result<i64, Le
     Ok(version.fetch_one(connection).await?)
 }
 
+pub(super) async fn last_event(connection: &mut SqliteConnection) -> Result<i64, LedgerError> {
+    let last = sqlx::query_scalar("SELECT coalesce(max(seq), 0) FROM events");
+    Ok(last.fetch_one(connection).await?)
+}
+
 /// seq, dispatch, fence, kind, at, body.
 type StoredEntry = (i64, String, i64, String, i64, String);
 

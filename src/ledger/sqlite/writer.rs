@@ -30,6 +30,7 @@ pub(super) enum Job {
     Doubtful(usize, Reply<Vec<Errand>>),
     Answered(Uuid, u32, Answer, Reply<Option<effect::Phase>>),
     Heartbeat(Reply<()>),
+    Leave(Reply<()>),
     TakeOver(Reply<usize>),
     Prune(Duration, usize, Reply<usize>),
     Pause(Option<String>, bool, Reply<()>),
@@ -47,6 +48,7 @@ impl Job {
             Self::Doubtful(..) => "doubtful",
             Self::Answered(..) => "answered",
             Self::Heartbeat(_) => "heartbeat",
+            Self::Leave(_) => "leave",
             Self::TakeOver(_) => "take over",
             Self::Prune(..) => "prune",
             Self::Due(..) => "due",
@@ -118,7 +120,7 @@ impl Writer {
                 told(kept.clone());
             }
         }
-        owners::leave(&mut connection, self.owner).await;
+        let _ = owners::leave(&mut connection, self.owner).await;
         let _ = connection.close().await;
     }
 
@@ -239,6 +241,7 @@ async fn carry_out(at: Option<(&Scene<'_>, &mut SqliteConnection)>, job: Job) ->
             ))
         }
         Job::Heartbeat(reply) => run!(reply, |scene, _c| async { scene.lease() }),
+        Job::Leave(reply) => run!(reply, |scene, c| owners::leave(c, scene.writer.owner)),
         Job::TakeOver(reply) => run!(reply, |scene, c| owners::take_over(scene, c)),
         Job::Prune(age, limit, reply) => {
             run!(reply, |scene, c| submit::prune(scene, c, age, limit))
