@@ -112,7 +112,7 @@ pub enum Event {
         /// The time.
         now: i64,
     },
-    /// It certainly did not happen (no connection, 429), and may later.
+    /// It certainly did not happen (no connection, 429), and may later; or it could not be looked for.
     NotTaken {
         /// When to try again.
         again: i64,
@@ -252,7 +252,8 @@ impl Action {
             (Self::Quarantine, Event::Lost { now } | Event::Taken { now }) => {
                 row.not_before = now.saturating_add(row.quarantine);
             }
-            (Self::Wait, Event::NotTaken { again }) => row.not_before = *again,
+            // Never shortens a quarantine.
+            (Self::Wait, Event::NotTaken { again }) => row.not_before = row.not_before.max(*again),
             (Self::DoNotWait, _) => row.not_before = 0,
             _ => {}
         }
@@ -306,6 +307,9 @@ pub static TABLE: &[Transition] = &[
     row(&[Sending], On::Taken, &[If::SameKey], Done, &[]),
     row(&[Sending], On::Taken, &[], Settling, &[Action::Quarantine]),
     row(&[Sending], On::NotTaken, &[], Ready, &[Action::Uncount, Action::Wait]),
+    // It could not be looked for.
+    row(&[InDoubt], On::NotTaken, &[], InDoubt, &[Action::Wait]),
+    row(&[Settling], On::NotTaken, &[], Settling, &[Action::Wait]),
     row(&[Sending], On::Refused, &[], Refused, &[]),
     row(&[Sending], On::Lost, &[], InDoubt, &[Action::Quarantine]),
     row(&[InDoubt], On::LookedFor, &[If::LookUp, If::Due, If::NotFound], Ready, &[]),

@@ -261,6 +261,56 @@ async fn an_effect_in_doubt_is_looked_for_before_it_is_sent_again() {
 }
 
 #[tokio::test]
+async fn what_could_not_be_looked_for_stays_in_doubt() {
+    let place = Place::new();
+    let ledger = place.open().await;
+    ledger.submit(task("x")).await.unwrap();
+    ledger.claim(kimi(), 1).await.unwrap();
+    let comment = ledger.send(1).await.unwrap().remove(0);
+    ledger.answered(&comment, Answer::Lost).await.unwrap();
+    let doubtful = ledger.doubtful(10).await.unwrap();
+    let hour = Duration::from_secs(3600);
+    let came = ledger.answered(&doubtful[0], Answer::NotTaken(hour)).await;
+    assert_eq!(came.unwrap(), Some(effect::Phase::InDoubt));
+    assert_eq!(ledger.doubtful(10).await.unwrap(), []); // not before the hour is over
+}
+
+#[tokio::test]
+async fn what_was_taken_back_while_it_was_on_its_way_is_not_sent_again() {
+    let later = Answer::NotTaken(Duration::ZERO);
+    for answers in [&[later][..], &[Answer::Lost, Answer::Found(0, None)]] {
+        let place = Place::new();
+        let ledger = place.open().await;
+        let id = ledger.submit(task("x")).await.unwrap().id;
+        ledger.claim(kimi(), 1).await.unwrap();
+        let comment = ledger.send(1).await.unwrap().remove(0);
+        ledger.record(id, Event::Cancel).await.unwrap();
+        let mut came = None;
+        for answer in answers {
+            came = ledger.answered(&comment, answer.clone()).await.unwrap();
+        }
+        assert_eq!(came, Some(effect::Phase::Dropped));
+        let effects = settle(&ledger).await;
+        assert_eq!(effects, [Effect::Unlabel, Effect::Withdrawal]);
+    }
+}
+
+#[tokio::test]
+async fn a_note_is_kept_beside_what_happened() {
+    let place = Place::new();
+    let ledger = place.open().await;
+    let id = ledger.submit(task("x")).await.unwrap().id;
+    let said = json!({ "ids": [4, 5] });
+    ledger.note(id, 1, "surplus", said.clone()).await.unwrap();
+    let entries = ledger.story(id).await.unwrap().entries;
+    let last = entries.last().unwrap();
+    assert_eq!(
+        (last.kind.as_str(), last.fence, &last.body),
+        ("surplus", 1, &said)
+    );
+}
+
+#[tokio::test]
 async fn a_refused_comment_hands_the_task_to_nobody() {
     let place = Place::new();
     let ledger = place.open().await;

@@ -243,6 +243,21 @@ impl Dispatch {
         })
     }
 
+    /// Whether an effect that did not happen yet is still to happen. A hand-over is not, once its
+    /// attempt is taken back.
+    #[must_use]
+    pub fn wants(&self, fence: u64, effect: Effect) -> bool {
+        let hands_over = matches!(
+            effect,
+            Effect::Comment | Effect::Label | Effect::Post | Effect::Run
+        );
+        let live = self.attempt.is_some()
+            && self.fence == fence
+            && self.phase != Phase::Withdrawing
+            && self.resume != Some(Phase::Withdrawing);
+        live || !hands_over
+    }
+
     /// What it waits for, beside what others do.
     #[must_use]
     pub fn timer(&self) -> Option<Timer> {

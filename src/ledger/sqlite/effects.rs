@@ -247,6 +247,13 @@ pub(super) async fn answered(
         .await?;
         return Ok(None);
     }
+    // It may have been taken back while it was on its way, or in doubt.
+    if errand.row.phase == Phase::Ready {
+        let state = change::load(connection, &errand.dispatch.to_string()).await?;
+        if state.is_some_and(|state| !state.wants(errand.fence, errand.effect)) {
+            let _ = errand.row.apply(&Event::Drop);
+        }
+    }
     keep(connection, id, &errand.row, None).await?;
     if remote_id.is_some() {
         sqlx::query("UPDATE outbox SET remote_id = ? WHERE id = ?")

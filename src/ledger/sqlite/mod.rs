@@ -287,6 +287,22 @@ impl Ledger {
             .await
     }
 
+    /// Keeps something in the record of everything that changes no state: what is about to be
+    /// removed, or what an agent said.
+    ///
+    /// # Errors
+    /// [`LedgerError::Database`].
+    pub async fn note(
+        &self,
+        id: Uuid,
+        fence: u64,
+        kind: &'static str,
+        body: Value,
+    ) -> Result<(), LedgerError> {
+        self.ask(|reply| Job::Note(id, fence, kind, body, reply))
+            .await
+    }
+
     /// Raises the deadlines, retries and silences whose time has come, up to `limit` dispatches, and
     /// yields how many there were.
     ///
@@ -532,7 +548,7 @@ impl Ledger {
 pub enum Answer {
     /// It happened, and the server calls it so.
     Taken(Option<i64>),
-    /// It certainly did not happen; to be tried again after that time.
+    /// It certainly did not happen, or could not be looked for; to be tried again after that time.
     NotTaken(Duration),
     /// It will not happen, for that reason.
     Refused(String),

@@ -25,6 +25,7 @@ pub(super) enum Job {
     Submit(Box<Submission>, Reply<Submitted>),
     Claim(Vec<String>, usize, Reply<Vec<Claim>>),
     Record(Uuid, Event, Value, Reply<Recorded>),
+    Note(Uuid, u64, &'static str, Value, Reply<()>),
     Due(usize, Reply<usize>),
     Send(usize, Reply<Vec<Errand>>),
     Doubtful(usize, Reply<Vec<Errand>>),
@@ -44,6 +45,7 @@ impl Job {
             Self::Submit(..) => "submit",
             Self::Claim(..) => "claim",
             Self::Record(..) => "record",
+            Self::Note(..) => "note",
             Self::Send(..) => "send",
             Self::Doubtful(..) => "doubtful",
             Self::Answered(..) => "answered",
@@ -216,6 +218,16 @@ async fn carry_out(at: Option<(&Scene<'_>, &mut SqliteConnection)>, job: Job) ->
         Job::Record(id, event, evidence, reply) => {
             run!(reply, |scene, c| change::record(
                 scene, c, id, &event, &evidence
+            ))
+        }
+        Job::Note(id, fence, kind, body, reply) => {
+            run!(reply, |scene, c| change::note(
+                scene,
+                c,
+                &id.to_string(),
+                fence,
+                kind,
+                &body
             ))
         }
         Job::Due(limit, reply) => run!(reply, |scene, c| submit::due(scene, c, limit)),
