@@ -1,0 +1,43 @@
+//! Follows the record of everything, so that those who wait are woken.
+
+use std::sync::Arc;
+
+use super::dispatcher::{Inner, Stage};
+use crate::http::Transport;
+
+/// So many entries are read at a time.
+const BATCH: usize = 500;
+
+pub(super) async fn follow<T: Transport>(inner: Arc<Inner<T>>) {
+    let mut stages = inner.stage.subscribe();
+    let tick = inner.team.policy.timing.tick;
+    let mut after = None;
+    loop {
+        let ledger = inner.ledger();
+        let mut changes = ledger.changes();
+        changes.mark_unchanged();
+        // Whoever waited before has looked at the ledger itself.
+        let from = match after {
+            Some(from) => from,
+            None => ledger.last_event().await.unwrap_or_default(),
+        };
+        after = Some(from);
+        match ledger.events(from, BATCH).await {
+            Ok(entries) => {
+                for entry in &entries {
+                    inner.waiters.ring(entry.dispatch);
+                }
+                if let Some(last) = entries.last() {
+                    after = Some(last.seq);
+                    continue;
+                }
+            }
+            Err(error) => tracing::error!("{error}"),
+        }
+        tokio::select! {
+            _ = changes.changed() => {}
+            () = tokio::time::sleep(tick) => {}
+            _ = stages.wait_for(|stage| *stage == Stage::Stopped) => return,
+        }
+    }
+}

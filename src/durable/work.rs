@@ -1,0 +1,252 @@
+//! What a working process does: claim, send, look for, raise what is due, take over.
+
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::dispatcher::{DispatcherError, Inner, Stage};
+use super::effects::{Note, Outcome};
+use super::{follow, review, tend};
+use crate::http::Transport;
+use crate::ledger::machine::{Event, Phase};
+use crate::ledger::{Answer, Errand, Ledger, LedgerError};
+
+/// So many rows are taken at a time.
+const BATCH: usize = 100;
+/// After a failure of the ledger it is left alone for so long.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How often what is old is removed.
+const PRUNE_EVERY: Duration = Duration::from_secs(3600);
+
+/// Begins the work.
+pub(super) async fn start<T: Transport>(inner: &Arc<Inner<T>>) -> Result<(), DispatcherError> {
+    let receiver = tend::receiver(inner).await?;
+    let mut tasks = inner.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+    tasks.spawn(work(Arc::clone(inner)));
+    tasks.spawn(follow::follow(Arc::clone(inner)));
+    tasks.spawn(tend::watch(Arc::clone(inner), receiver));
+    tasks.spawn(tend::agents(Arc::clone(inner)));
+    tasks.spawn(review::review(Arc::clone(inner)));
+    Ok(())
+}
+
+/// Waits until a stage is reached.
+pub(super) async fn reached(stages: &mut watch::Receiver<Stage>, stage: Stage) {
+    let _ = stages.wait_for(|now| *now >= stage).await;
+}
+
+struct Worker<T: Transport> {
+    inner: Arc<Inner<T>>,
+    ledger: Ledger,
+    stages: watch::Receiver<Stage>,
+    /// Effects on their way.
+    flying: JoinSet<()>,
+    beat: Instant,
+    pruned: Option<Instant>,
+    /// The state of the ledger in which nothing more could be claimed.
+    exhausted: Option<i64>,
+    /// Whether it was said that the configuration is old.
+    said_old: bool,
+}
+
+async fn work<T: Transport>(inner: Arc<Inner<T>>) {
+    let mut worker = Worker {
+        ledger: inner.ledger(),
+        stages: inner.stage.subscribe(),
+        inner,
+        flying: JoinSet::new(),
+        beat: Instant::now(),
+        pruned: None,
+        exhausted: None,
+        said_old: false,
+    };
+    loop {
+        let wait = match worker.round().await {
+            Ok(wait) => wait,
+            Err(LedgerError::LeaseLost) => {
+                tracing::warn!("the lease on the ledger was lost; entering it anew");
+                worker.reenter().await
+            }
+            Err(error) => {
+                tracing::error!("{error}");
+                PAUSE
+            }
+        };
+        let stage = *worker.stages.borrow_and_update();
+        if stage >= Stage::Draining && worker.is_done().await {
+            return;
+        }
+        let mut changes = worker.ledger.changes();
+        changes.mark_unchanged();
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            _ = changes.changed() => {}
+            () = worker.inner.wake.notified() => {}
+            _ = worker.stages.changed() => {}
+            Some(_) = worker.flying.join_next() => {}
+        }
+    }
+}
+
+impl<T: Transport> Worker<T> {
+    /// Does what there is to do, and yields how long there will be nothing.
+    async fn round(&mut self) -> Result<Duration, LedgerError> {
+        while self.flying.try_join_next().is_some() {}
+        let timing = self.inner.team.policy.timing;
+        if self.beat.elapsed() >= timing.heartbeat {
+            self.ledger.heartbeat().await?;
+            self.beat = Instant::now();
+        }
+        let glance = self.ledger.glance().await?;
+        if glance.deserted {
+            self.ledger.take_over().await?;
+        }
+        if glance.due {
+            self.ledger.due(BATCH).await?;
+        }
+        let working = *self.stages.borrow() == Stage::Working;
+        if glance.queued && working {
+            self.claim().await?;
+        }
+        let free = self.free();
+        if (glance.ready || glance.queued) && free > 0 {
+            for errand in self.ledger.send(free).await? {
+                self.fly(errand, false);
+            }
+        }
+        let free = self.free();
+        if glance.doubtful && free > 0 {
+            for errand in self.ledger.doubtful(free).await? {
+                self.fly(errand, true);
+            }
+        }
+        if working && self.pruned.is_none_or(|at| at.elapsed() >= PRUNE_EVERY) {
+            self.pruned = Some(Instant::now());
+            while self.ledger.prune(timing.retention, BATCH).await? == BATCH {}
+        }
+        let next = glance.next_in.map_or(timing.tick, Duration::from_millis);
+        Ok(next.min(timing.tick))
+    }
+
+    async fn claim(&mut self) -> Result<(), LedgerError> {
+        // What could not be claimed can be claimed only after something has changed.
+        if self.exhausted == Some(self.ledger.version().await?) {
+            return Ok(());
+        }
+        let handled = self.inner.handled();
+        match self.ledger.claim(handled, BATCH).await {
+            Ok(claims) => {
+                self.exhausted = match claims.len() {
+                    BATCH.. => None,
+                    _ => Some(self.ledger.version().await?),
+                };
+                for claim in claims {
+                    tracing::info!("claimed {} for {}", claim.id, claim.agent);
+                }
+                self.said_old = false;
+                Ok(())
+            }
+            Err(error @ LedgerError::OldConfiguration { .. }) => {
+                if !self.said_old {
+                    tracing::error!("{error}");
+                }
+                self.said_old = true;
+                self.exhausted = Some(self.ledger.version().await?);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn free(&self) -> usize {
+        let most = self.inner.team.policy.max_in_flight;
+        most.saturating_sub(self.flying.len())
+    }
+
+    fn fly(&mut self, errand: Errand, look: bool) {
+        let (inner, ledger) = (Arc::clone(&self.inner), self.ledger.clone());
+        self.flying.spawn(async move {
+            if let Err(error) = carry(&inner, &ledger, &errand, look).await {
+                // It stays as it is; who looks for it then finds out.
+                tracing::error!("{} of {}: {error}", errand.effect, errand.dispatch);
+            }
+        });
+    }
+
+    async fn reenter(&mut self) -> Duration {
+        // What was on its way is in doubt for whoever took over, and must not go on here.
+        self.flying.shutdown().await;
+        match self.inner.reenter().await {
+            Ok(()) => {
+                self.ledger = self.inner.ledger();
+                self.exhausted = None;
+                Duration::ZERO
+            }
+            Err(error) => {
+                tracing::error!("{error}");
+                PAUSE
+            }
+        }
+    }
+
+    /// Whether nothing of ours is on its way any more.
+    async fn is_done(&mut self) -> bool {
+        while self.flying.try_join_next().is_some() {}
+        let ready = self.ledger.glance().await.is_ok_and(|glance| glance.ready);
+        self.flying.is_empty() && !ready && self.inner.local.is_idle()
+    }
+}
+
+/// Carries an effect out, or looks for it, and keeps what came of it.
+async fn carry<T: Transport>(
+    inner: &Inner<T>,
+    ledger: &Ledger,
+    errand: &Errand,
+    look: bool,
+) -> Result<(), LedgerError> {
+    let timing = inner.team.policy.timing;
+    let needed = inner.effects.effect_timeout(errand) + timing.margin;
+    if ledger.lease_left() < needed {
+        ledger.heartbeat().await?;
+    }
+    if ledger.lease_left() < needed {
+        // By now others may look after it.
+        ledger
+            .answered(errand, Answer::NotTaken(timing.tick))
+            .await?;
+        return Ok(());
+    }
+    let Outcome { answer, notes } = match look {
+        false => inner.effects.carry_out(ledger, errand).await,
+        true => inner.effects.look_for(ledger, errand).await,
+    };
+    ledger.answered(errand, answer).await?;
+    for note in notes {
+        match note {
+            Note::Event(event, evidence) => {
+                ledger.record_with(errand.dispatch, event, evidence).await?;
+            }
+            Note::Held { repo, reason } => hold(ledger, &repo, &reason).await?,
+        }
+    }
+    Ok(())
+}
+
+/// Holds everything that is open about a repository.
+pub(super) async fn hold(ledger: &Ledger, repo: &str, reason: &str) -> Result<(), LedgerError> {
+    let evidence = json!({ "repo": repo });
+    for record in ledger.list(false, usize::MAX).await? {
+        let of = record.task.get("repo").and_then(Value::as_str);
+        let about = of.is_some_and(|of| of.eq_ignore_ascii_case(repo));
+        if about && record.state.phase != Phase::Held {
+            let event = Event::Hold(reason.to_owned());
+            ledger
+                .record_with(record.id, event, evidence.clone())
+                .await?;
+        }
+    }
+    Ok(())
+}
