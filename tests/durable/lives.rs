@@ -1,0 +1,244 @@
+//! Whole lives of dispatches, from the submission to the end.
+
+use std::time::Duration;
+
+use serde_json::json;
+use timmy_dispatcher::dispatch::Task;
+use timmy_dispatcher::durable::{AgentOptions, Busy, DispatcherError, Policy, Wishes};
+use timmy_dispatcher::ledger::machine::Phase;
+use timmy_dispatcher::task::{AgentName, DispatchStatus};
+
+use crate::world::{VERSIONS, World, ended, eventually, until};
+
+fn wishes() -> Wishes {
+    Wishes::default()
+}
+
+#[tokio::test]
+async fn handed_over_worked_on_and_completed() {
+    for version in VERSIONS {
+        let world = World::new(version);
+        let dispatcher = world.open().await;
+        let task = world.task("Fix the typo");
+        let issue = task.issue_number.unwrap();
+        let dispatch = dispatcher.submit(&task, &wishes()).await.unwrap();
+        let record = until(&dispatcher, dispatch.id(), Phase::HandedOver).await;
+        assert_eq!(record.state.status(), DispatchStatus::Assigned);
+        assert_eq!(world.labels(issue), ["kimi-ready"]);
+        let comments = world.comments(issue);
+        assert_eq!(comments.len(), 1);
+        assert!(comments[0].starts_with("## Assigned to Kimi Code"));
+        assert!(comments[0].contains(&format!("<!-- timmy-dispatch:{}:1:comment:", dispatch.id())));
+
+        world.unlabel("kimi", issue, "kimi-ready");
+        let record = until(&dispatcher, dispatch.id(), Phase::Working).await;
+        assert_eq!(record.state.status(), DispatchStatus::InProgress);
+        world.close("kimi", issue);
+        let record = ended(&dispatcher, dispatch.id()).await;
+        assert_eq!(record.state.phase, Phase::Completed);
+        assert_eq!(
+            (world.comments(issue).len(), world.labels(issue).len()),
+            (1, 0)
+        );
+        dispatcher.close(Duration::from_secs(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn out_of_time_it_goes_to_the_next_agent_and_then_to_a_person() {
+    for version in VERSIONS {
+        let world = World::new(version);
+        let hasty = |login: &str| AgentOptions {
+            gitea_user: Some(login.to_owned()),
+            deadline: Some(Duration::from_millis(700)),
+            ..AgentOptions::default()
+        };
+        let dispatcher = world
+            .builder(World::policy())
+            .agent(AgentName::KIMI_CODE, hasty("kimi"))
+            .agent(AgentName::CLAUDE_CODE, hasty("claude"))
+            .open()
+            .await
+            .unwrap();
+        let task = world.task("Fix the typo");
+        let issue = task.issue_number.unwrap();
+        let route = Wishes {
+            route: vec![AgentName::KIMI_CODE, AgentName::CLAUDE_CODE],
+            ..wishes()
+        };
+        let id = dispatcher.submit(&task, &route).await.unwrap().id();
+        eventually(&dispatcher, id, |record| {
+            record.state.fence == 2 && record.state.phase == Phase::HandedOver
+        })
+        .await;
+        assert_eq!(world.labels(issue), ["claude-ready"]);
+        let record = ended(&dispatcher, id).await;
+        assert_eq!(record.state.phase, Phase::TimedOut);
+        assert_eq!(record.state.status(), DispatchStatus::TimedOut);
+        let comments = world.comments(issue);
+        let handed_over = comments
+            .iter()
+            .filter(|text| text.starts_with("## Assigned to"));
+        assert_eq!(handed_over.count(), 2);
+        assert!(
+            !world
+                .labels(issue)
+                .iter()
+                .any(|label| label.ends_with("-ready"))
+        );
+        dispatcher.close(Duration::from_secs(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn called_off_it_is_taken_back() {
+    for version in VERSIONS {
+        let world = World::new(version);
+        let dispatcher = world.open().await;
+        let task = world.task("Fix the typo");
+        let issue = task.issue_number.unwrap();
+        let id = dispatcher.submit(&task, &wishes()).await.unwrap().id();
+        until(&dispatcher, id, Phase::HandedOver).await;
+        dispatcher.cancel(id).await.unwrap();
+        let record = ended(&dispatcher, id).await;
+        assert_eq!(record.state.phase, Phase::Cancelled);
+        assert_eq!(world.labels(issue), Vec::<String>::new());
+        assert_eq!(world.comments(issue).len(), 2); // the hand-over, and that it is called off
+        let again = dispatcher.cancel(id).await.unwrap_err();
+        assert!(matches!(again, DispatcherError::NotNow { .. }), "{again}");
+
+        dispatcher.retry(id).await.unwrap();
+        until(&dispatcher, id, Phase::HandedOver).await;
+        world.close("kimi", issue);
+        assert_eq!(ended(&dispatcher, id).await.state.phase, Phase::Completed);
+        dispatcher.close(Duration::from_secs(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_person_decides_and_another_agent_is_adopted() {
+    for version in VERSIONS {
+        let world = World::new(version);
+        let dispatcher = world.open().await;
+
+        // Somebody takes the label off: held, and never put on again.
+        let task = world.task("Fix the typo");
+        let issue = task.issue_number.unwrap();
+        let id = dispatcher.submit(&task, &wishes()).await.unwrap().id();
+        until(&dispatcher, id, Phase::HandedOver).await;
+        world.unlabel("eve", issue, "kimi-ready");
+        let record = until(&dispatcher, id, Phase::Held).await;
+        assert!(record.reason.contains("eve"), "{}", record.reason);
+        assert_eq!(world.labels(issue), Vec::<String>::new());
+        dispatcher.cancel(id).await.unwrap();
+        assert_eq!(ended(&dispatcher, id).await.state.phase, Phase::Cancelled);
+
+        // Somebody gives it to another agent.
+        let task = world.task("Fix another typo");
+        let issue = task.issue_number.unwrap();
+        let id = dispatcher.submit(&task, &wishes()).await.unwrap().id();
+        until(&dispatcher, id, Phase::HandedOver).await;
+        let label = world
+            .gitea
+            .create_label(&world.repo, "claude-ready", "#fff")
+            .unwrap();
+        let path = format!("/repos/{}/issues/{issue}/labels", world.repo);
+        let body = json!({ "labels": [label] });
+        world.gitea.act("eve", "POST", &path, &body).unwrap();
+        let record = eventually(&dispatcher, id, |record| {
+            record.state.fence == 2 && record.state.phase == Phase::HandedOver
+        })
+        .await;
+        let agent = record.state.attempt.unwrap().agent;
+        assert_eq!(agent, "claude_code");
+        assert_eq!(world.labels(issue), ["claude-ready"]);
+
+        // Somebody closes it: accepted, and never reopened.
+        world.close("eve", issue);
+        let record = ended(&dispatcher, id).await;
+        assert_eq!(record.state.phase, Phase::Completed);
+        assert!(world.is_closed(issue));
+        dispatcher.close(Duration::from_secs(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn an_issue_or_a_repo_that_is_gone() {
+    for version in VERSIONS {
+        let world = World::new(version);
+        let policy = World::policy();
+        let mut quick = policy.clone();
+        quick.timing.single_read = Duration::from_millis(100);
+        let dispatcher = world.builder(quick).open().await.unwrap();
+        let task = world.task("Fix the typo");
+        let id = dispatcher.submit(&task, &wishes()).await.unwrap().id();
+        until(&dispatcher, id, Phase::HandedOver).await;
+        let issue = task.issue_number.unwrap();
+        world.gitea.delete_issue(&world.repo, issue).unwrap();
+        assert_eq!(ended(&dispatcher, id).await.state.phase, Phase::IssueGone);
+
+        let task = world.task("Fix another typo");
+        let id = dispatcher.submit(&task, &wishes()).await.unwrap().id();
+        until(&dispatcher, id, Phase::HandedOver).await;
+        let name = world.gitea.rename_repo(&world.repo, "bees").unwrap();
+        let record = until(&dispatcher, id, Phase::Held).await;
+        assert!(record.reason.contains("301"), "{}", record.reason);
+        assert_eq!(dispatcher.relocate(&world.repo, &name).await.unwrap(), 1);
+        until(&dispatcher, id, Phase::HandedOver).await;
+        let path = format!("/repos/{name}/issues/{}", task.issue_number.unwrap());
+        let closed = json!({ "state": "closed" });
+        world.gitea.act("kimi", "PATCH", &path, &closed).unwrap();
+        assert_eq!(ended(&dispatcher, id).await.state.phase, Phase::Completed);
+        dispatcher.close(Duration::from_secs(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn it_waits_for_a_slot_and_says_so() {
+    let world = World::new(VERSIONS[0]);
+    let dispatcher = world.open().await;
+    let (first, second) = (world.task("one"), world.task("two"));
+    let first = dispatcher.submit(&first, &wishes()).await.unwrap().id();
+    until(&dispatcher, first, Phase::HandedOver).await;
+    let id = dispatcher.submit(&second, &wishes()).await.unwrap().id();
+    let record = dispatcher.get(id).await.unwrap();
+    assert_eq!(record.reason, "no free slot of kimi_code: 1 of 1 are taken");
+    dispatcher.cancel(first).await.unwrap();
+    until(&dispatcher, id, Phase::HandedOver).await;
+
+    let wanted = Wishes {
+        route: vec![AgentName::KIMI_CODE, AgentName::CLAUDE_CODE],
+        when_busy: Some(Busy::Fallback),
+        ..wishes()
+    };
+    let mut task = world.task("three");
+    task.task_type = Some(timmy_dispatcher::task::TaskType::Refactoring);
+    let id = dispatcher.submit(&task, &wanted).await.unwrap().id();
+    let record = until(&dispatcher, id, Phase::HandedOver).await;
+    assert_eq!(record.state.attempt.unwrap().agent, "claude_code");
+    dispatcher.close(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn submitted_twice_it_is_one_and_a_visitor_waits_for_it_too() {
+    let world = World::new(VERSIONS[0]);
+    let visitor_place = world.open().await;
+    let visitor = world.builder(Policy::default()).visit().await.unwrap();
+    let task = world.task("Fix the typo");
+    let first = visitor.submit(&task, &wishes()).await.unwrap();
+    let again = visitor_place.submit(&task, &wishes()).await.unwrap();
+    assert_eq!(first.id(), again.id());
+    assert!(first.is_new() && !again.is_new());
+    until(&visitor, first.id(), Phase::HandedOver).await;
+    world.close("kimi", task.issue_number.unwrap());
+    assert_eq!(
+        ended(&visitor, first.id()).await.state.phase,
+        Phase::Completed
+    );
+    let blank = visitor
+        .submit(&Task::new(" "), &wishes())
+        .await
+        .unwrap_err();
+    assert_eq!(blank.to_string(), "`title` is required.");
+    visitor_place.close(Duration::from_secs(5)).await;
+}
