@@ -6,6 +6,9 @@
 //! | `order` | a task as the ledger keeps it, and an agent's terms |
 //! | `server` | the Gitea that it works on |
 
+pub mod agents;
+mod breaker;
+pub mod effects;
 mod order;
 mod server;
 
