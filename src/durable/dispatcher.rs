@@ -1,5 +1,7 @@
 //! The dispatcher as a program sees it.
 
+use std::future::Future;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -9,8 +11,8 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use super::agents::{Handler, LocalAgents};
-use super::effects::Effects;
+use super::agents::{LocalAgents, LocalFailure, LocalReports, LocalTask, Receiver};
+use super::effects::{EffectSettings, Effects};
 use super::gates::{Gates, NamedGate};
 use super::plan::{AgentOptions, Planned, Refused, Team, Wishes, ledger_agent};
 use super::server::Server;
@@ -57,7 +59,7 @@ pub struct Builder<T: Transport = Native> {
     place: PathBuf,
     team: Team,
     agents: Vec<(AgentName, AgentOptions)>,
-    local: LocalAgents,
+    local: (LocalAgents, LocalReports),
     gates: Vec<(String, NamedGate)>,
     transport: Arc<T>,
     observer: Option<Box<dyn FnOnce(Options) -> Options + Send>>,
@@ -93,7 +95,7 @@ impl<T: Transport> Builder<T> {
                 policy: Policy::default(),
             },
             agents: Vec::new(),
-            local: LocalAgents::default(),
+            local: LocalAgents::new(),
             gates: Vec::new(),
             transport: Arc::new(transport),
             observer: None,
@@ -125,8 +127,12 @@ impl<T: Transport> Builder<T> {
     /// Does a local agent's work in this process. What it returns is the result; an error is a failed
     /// attempt.
     #[must_use]
-    pub fn local_agent(self, name: impl Into<AgentName>, handler: Handler) -> Self {
-        self.local.insert(name.into().as_str(), handler);
+    pub fn local_agent<F, R>(self, name: impl Into<AgentName>, handler: F) -> Self
+    where
+        F: Fn(LocalTask) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Value, LocalFailure>> + Send + 'static,
+    {
+        self.local.0.register(name.into().to_string(), handler);
         self
     }
 
@@ -201,37 +207,74 @@ impl<T: Transport> Builder<T> {
             Some(agents) => Ledger::open(&self.place, agents.clone(), options.clone()).await?,
             None => Ledger::visit(&self.place, options.clone()).await?,
         };
-        let settings = &self.team.settings;
-        let server = match settings.gitea_enabled && !settings.gitea_token.is_empty() {
-            true => {
-                let transport = Arc::clone(&self.transport);
-                Some(Server::new(settings, transport, timing.request)?)
-            }
-            false => None,
-        };
-        let gates = Gates::new(server.clone(), Arc::clone(&self.transport), self.gates);
-        let effects = Effects::new(
-            server.clone(),
-            Arc::clone(&self.transport),
-            self.local.clone(),
-            &self.team.policy,
-        );
+        let mut settings = self.team.settings.clone();
+        if !settings.gitea_enabled {
+            // It is not used, and need not be right.
+            settings.gitea_url = "http://localhost".to_owned();
+        }
+        let transport = Arc::clone(&self.transport);
+        let server = Server::new(&settings, transport, timing.request)?;
+        let gates = Gates::new(server.clone(), self.gates);
+        let (local, reports) = self.local;
         let (stage, _) = watch::channel(Stage::Working);
+        let engaged = Engaged::new(ledger, &server, &local, &self.team.policy);
         Ok(Dispatcher(Arc::new(Inner {
             team: self.team,
             place: self.place,
             agents: agents.unwrap_or_default(),
             options,
-            ledger: RwLock::new(ledger),
+            engaged: RwLock::new(engaged),
             server,
-            effects,
             gates,
-            local: self.local,
+            local,
+            reports: Mutex::new(Some(reports)),
+            received_at: Mutex::new(None),
             waiters: Waiters::default(),
             wake: Notify::new(),
             stage,
             tasks: Mutex::new(JoinSet::new()),
+            last: Mutex::new(JoinSet::new()),
         })))
+    }
+}
+
+/// What there is to work with under one name in the ledger.
+pub(super) struct Engaged<T> {
+    pub(super) ledger: Ledger,
+    pub(super) effects: Arc<Effects<T>>,
+}
+
+impl<T> Clone for Engaged<T> {
+    fn clone(&self) -> Self {
+        Self {
+            ledger: self.ledger.clone(),
+            effects: Arc::clone(&self.effects),
+        }
+    }
+}
+
+impl<T: Transport> Engaged<T> {
+    fn new(ledger: Ledger, server: &Server<T>, local: &LocalAgents, policy: &Policy) -> Self {
+        let timing = policy.timing;
+        let receive = policy.receive.as_ref();
+        let receiver = receive.and_then(|receive| {
+            Some(Receiver {
+                url: receive.public_url.clone()?,
+                secret: receive.secret.clone(),
+            })
+        });
+        let settings = EffectSettings {
+            limit: timing.request,
+            quarantine: timing.quarantine,
+            backoff: timing.again,
+            held: timing.quarantine,
+            receiver,
+        };
+        let effects = Effects::new(server.clone(), ledger.clone(), local.clone(), settings);
+        Self {
+            ledger,
+            effects: Arc::new(effects),
+        }
     }
 }
 
@@ -249,39 +292,60 @@ pub(super) struct Inner<T> {
     place: PathBuf,
     agents: Vec<Agent>,
     options: Options,
-    ledger: RwLock<Ledger>,
-    pub(super) server: Option<Server<T>>,
-    pub(super) effects: Effects<T>,
+    engaged: RwLock<Engaged<T>>,
+    pub(super) server: Server<T>,
     pub(super) gates: Gates<T>,
     pub(super) local: LocalAgents,
+    pub(super) reports: Mutex<Option<LocalReports>>,
+    pub(super) received_at: Mutex<Option<SocketAddr>>,
     pub(super) waiters: Waiters,
     /// Somebody wants the work to be looked at.
     pub(super) wake: Notify,
     pub(super) stage: watch::Sender<Stage>,
+    /// What works, until it is drained.
     pub(super) tasks: Mutex<JoinSet<()>>,
+    /// What goes on until nothing can happen any more.
+    pub(super) last: Mutex<JoinSet<()>>,
 }
 
 impl<T: Transport> Inner<T> {
     /// The ledger; another one after a lease was lost.
     pub(super) fn ledger(&self) -> Ledger {
-        let ledger = self.ledger.read().unwrap_or_else(PoisonError::into_inner);
-        ledger.clone()
+        self.engaged().ledger
+    }
+
+    /// The same with what carries out what stands in it.
+    pub(super) fn engaged(&self) -> Engaged<T> {
+        let engaged = self.engaged.read().unwrap_or_else(PoisonError::into_inner);
+        engaged.clone()
     }
 
     /// Enters the ledger anew, under another name: others look after what was ours.
     pub(super) async fn reenter(&self) -> Result<(), LedgerError> {
         let entered = Ledger::open(&self.place, self.agents.clone(), self.options.clone()).await?;
-        *self.ledger.write().unwrap_or_else(PoisonError::into_inner) = entered;
+        let engaged = Engaged::new(entered, &self.server, &self.local, &self.team.policy);
+        *self.engaged.write().unwrap_or_else(PoisonError::into_inner) = engaged;
         Ok(())
+    }
+
+    /// The agents that this process brought.
+    pub(super) fn agents(&self) -> &[Agent] {
+        &self.agents
+    }
+
+    /// Whether Gitea can be used at all.
+    pub(super) fn has_gitea(&self) -> bool {
+        let settings = &self.team.settings;
+        settings.gitea_enabled && !settings.gitea_token.is_empty()
     }
 
     /// The agents that this process can hand tasks to.
     pub(super) fn handled(&self) -> Vec<String> {
         let specs = self.team.registry.iter();
         let handled = specs.filter(|spec| match spec.interface {
-            crate::task::Interface::Gitea => self.server.is_some(),
+            crate::task::Interface::Gitea => self.has_gitea(),
             crate::task::Interface::Api => true,
-            crate::task::Interface::Local => self.local.handles(spec.name.as_str()),
+            crate::task::Interface::Local => self.local.has(spec.name.as_str()),
         });
         handled.map(|spec| spec.name.to_string()).collect()
     }
@@ -315,6 +379,16 @@ impl<T: Transport> Dispatcher<T> {
     #[must_use]
     pub fn ledger(&self) -> Ledger {
         self.0.ledger()
+    }
+
+    /// Where webhooks and callbacks are received, where they are.
+    #[must_use]
+    pub fn received_at(&self) -> Option<SocketAddr> {
+        *self
+            .0
+            .received_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What would become of a task, without keeping or sending anything.
@@ -504,21 +578,6 @@ impl<T: Transport> Dispatcher<T> {
         }
     }
 
-    /// What an agent says of its task by a callback: whether it was current.
-    ///
-    /// # Errors
-    /// [`LedgerError::Unknown`].
-    pub async fn report(
-        &self,
-        id: Uuid,
-        event: Event,
-        evidence: Value,
-    ) -> Result<Recorded, DispatcherError> {
-        let recorded = self.ledger().record_with(id, event, evidence).await?;
-        self.0.wake.notify_one();
-        Ok(recorded)
-    }
-
     /// Claims nothing more, brings what is on its way to its end, for as long as `limit`, and leaves.
     /// Others look after what is open at once. Doing it twice does no harm.
     pub async fn close(&self, limit: Duration) {
@@ -527,15 +586,16 @@ impl<T: Transport> Dispatcher<T> {
             *stage = Stage::Draining.max(*stage);
             first
         });
-        let mut tasks = {
-            let mut tasks = self.0.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::take(&mut *tasks)
+        let taken = |tasks: &Mutex<JoinSet<()>>| {
+            std::mem::take(&mut *tasks.lock().unwrap_or_else(PoisonError::into_inner))
         };
+        let mut tasks = taken(&self.0.tasks);
         let ended = async { while tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(limit, ended).await.is_err() {
             tasks.shutdown().await;
         }
         self.0.stage.send_replace(Stage::Stopped);
+        taken(&self.0.last).join_all().await;
         let _ = self.ledger().leave().await;
     }
 }

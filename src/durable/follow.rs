@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::dispatcher::{Inner, Stage};
+use super::work::reached;
 use crate::http::Transport;
 
 /// So many entries are read at a time.
@@ -37,7 +38,7 @@ pub(super) async fn follow<T: Transport>(inner: Arc<Inner<T>>) {
         tokio::select! {
             _ = changes.changed() => {}
             () = tokio::time::sleep(tick) => {}
-            _ = stages.wait_for(|stage| *stage == Stage::Stopped) => return,
+            () = reached(&mut stages, Stage::Stopped) => return,
         }
     }
 }

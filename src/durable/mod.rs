@@ -4,19 +4,22 @@
 //! | module | what it does |
 //! |---|---|
 //! | `dispatcher` | what a program sees: open, submit, wait, steer |
+//! | `settings` | times, limits and policies |
 //! | `plan` | who is to do a task, and what is missing for it |
 //! | `order` | a task as the ledger keeps it, and an agent's terms |
 //! | `work` | claim, send, look for, raise what is due, take over |
-//! | `effects` | each effect carried out, and looked for |
-//! | `agents` | agents that are reached over HTTP or in this process |
-//! | `tend` | what the watched issues and agents say, told to the ledger |
-//! | `review` | the gates, asked until they say yes or no |
-//! | `follow` | wakes those who wait |
-//! | `server` | the Gitea that it works on |
+//! | [`effects`] | each effect carried out, and looked for |
+//! | [`agents`] | agents that are reached over HTTP or in this process |
+//! | `tend` | what the issues and the agents say, told to the ledger |
+//! | [`watch`] | what becomes of what was handed out; webhooks and callbacks |
+//! | `review`, `gates` | what must hold before a task counts as done |
+//! | `follow`, `waiters` | who waits for a dispatch is woken |
+//! | `server`, `breaker` | the Gitea that it works on, and when a destination is left alone |
 
-mod agents;
+pub mod agents;
+mod breaker;
 mod dispatcher;
-mod effects;
+pub mod effects;
 mod follow;
 mod gates;
 mod order;
@@ -26,9 +29,9 @@ mod server;
 mod settings;
 mod tend;
 mod waiters;
+pub mod watch;
 mod work;
 
-pub use agents::{Assignment, Handler};
 pub use dispatcher::{Builder, Dispatch, Dispatcher, DispatcherError};
 pub use gates::{NamedGate, Question, Verdict};
 pub use order::{Gate, Order, Terms};

@@ -1,5 +1,7 @@
 //! What the ledger keeps of a task and of an agent, as JSON.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -38,6 +40,12 @@ impl Order {
     /// [`LedgerError::Unreadable`] for the task of another kind of program.
     pub fn of(task: &Value) -> Result<Self, LedgerError> {
         Ok(Self::deserialize(task)?)
+    }
+
+    /// Repository and issue of what the ledger keeps, without reading all of it.
+    #[must_use]
+    pub fn place(task: &Value) -> Option<(&str, u64)> {
+        Some((task.get("repo")?.as_str()?, task.get("issue")?.as_u64()?))
     }
 
     /// The kind of work; of an unknown name ordinary work.
@@ -88,6 +96,8 @@ pub struct Terms {
     pub gitea_user: Option<String>,
     /// How long a request to its endpoint may take, in milliseconds; nothing: 10 s.
     pub timeout: Option<u64>,
+    /// Hosts beside its endpoint's on which it may be asked how it goes.
+    pub status_hosts: Vec<String>,
 }
 
 impl Terms {
@@ -100,6 +110,12 @@ impl Terms {
             endpoint: spec.api_endpoint.clone(),
             ..Self::default()
         }
+    }
+
+    /// How long a request to its endpoint may take, or as long as anything else.
+    #[must_use]
+    pub fn limit(&self, otherwise: Duration) -> Duration {
+        self.timeout.map_or(otherwise, Duration::from_millis)
     }
 
     /// Reads what the ledger keeps.

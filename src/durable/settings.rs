@@ -26,6 +26,8 @@ pub struct Timing {
     pub review: Duration,
     /// The first wait before an agent is tried again.
     pub backoff: Duration,
+    /// The first wait before a request that failed is tried again.
+    pub again: Duration,
     /// How often watched issues are looked at.
     pub poll: Duration,
     /// How often each of them is read singly, to find those that were deleted.
@@ -51,6 +53,7 @@ impl Default for Timing {
             deadline: Duration::from_secs(24 * hour),
             review: Duration::from_secs(7 * 24 * hour),
             backoff: Duration::from_secs(30),
+            again: Duration::from_secs(1),
             poll: Duration::from_secs(15),
             single_read: Duration::from_secs(hour),
             review_poll: Duration::from_secs(60),
@@ -75,6 +78,7 @@ impl Timing {
             deadline: self.deadline / times,
             review: self.review / times,
             backoff: self.backoff / times,
+            again: self.again / times,
             poll: self.poll / times,
             single_read: self.single_read / times,
             review_poll: self.review_poll / times,

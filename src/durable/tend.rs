@@ -1,11 +1,256 @@
-//! Stub until watching is there.
-use std::sync::Arc;
+//! What the issues and the agents say, told to the ledger.
 
-use super::dispatcher::{DispatcherError, Inner};
+use std::collections::HashSet;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use super::agents::{LocalReport, Said, StatusPolls};
+use super::dispatcher::{DispatcherError, Inner, Stage};
+use super::order::Terms;
+use super::watch::{
+    Callback, CallbackAnswer, Hints, KnownAgent, Pace, Received, Receiver, Reception, Seen, Watcher,
+};
+use super::work::{hold, reached};
 use crate::http::Transport;
+use crate::ledger::machine::Event;
+use crate::ledger::{Ledger, LedgerError, Recorded};
 
-pub(super) async fn receiver<T: Transport>(_inner: &Arc<Inner<T>>) -> Result<(), DispatcherError> {
+/// Opens the place where webhooks and callbacks are received, where there is to be one.
+pub(super) async fn receive<T: Transport>(
+    inner: &Arc<Inner<T>>,
+) -> Result<Option<(Receiver, Received)>, DispatcherError> {
+    let Some(receive) = &inner.team.policy.receive else {
+        return Ok(None);
+    };
+    let reception = Reception::new(receive.address, receive.secret.clone());
+    let bound = Receiver::bind(reception).await;
+    let bound = bound.map_err(|error| DispatcherError::Receive(error.to_string()))?;
+    let mut address = inner
+        .received_at
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    *address = Some(bound.0.address());
+    Ok(Some(bound))
+}
+
+pub(super) fn start<T: Transport>(
+    inner: &Arc<Inner<T>>,
+    received: Option<(Receiver, Received)>,
+    tasks: &mut JoinSet<()>,
+) {
+    let mut hints = None;
+    if let Some((receiver, received)) = received {
+        tasks.spawn(while_open(Arc::clone(inner), receiver.serve()));
+        tasks.spawn(while_open(
+            Arc::clone(inner),
+            callbacks(Arc::clone(inner), received.callbacks),
+        ));
+        hints = Some(received.hints);
+    }
+    tasks.spawn(while_open(
+        Arc::clone(inner),
+        watch(Arc::clone(inner), hints),
+    ));
+    tasks.spawn(while_open(Arc::clone(inner), polls(Arc::clone(inner))));
+    tasks.spawn(locals(Arc::clone(inner)));
+}
+
+/// Until the dispatcher is being closed.
+async fn while_open<T: Transport>(inner: Arc<Inner<T>>, task: impl Future<Output = ()>) {
+    let mut stages = inner.stage.subscribe();
+    tokio::select! {
+        () = task => {}
+        () = reached(&mut stages, Stage::Draining) => {}
+    }
+}
+
+/// Tells the ledger; that it fails is in the log, and is seen again in the next round.
+async fn tell(ledger: &Ledger, id: Uuid, event: Event, evidence: Value) {
+    if let Err(error) = ledger.record_with(id, event, evidence).await {
+        tracing::error!("{id}: {error}");
+    }
+}
+
+/// Looks at the watched issues, in the usual time or when somebody says that it is time.
+async fn watch<T: Transport>(inner: Arc<Inner<T>>, mut hints: Option<Hints>) {
+    let timing = inner.team.policy.timing;
+    let pace = Pace {
+        reread: timing.single_read,
+        ..Pace::default()
+    };
+    let mut watcher = None;
+    let mut only: Option<HashSet<String>> = None;
+    loop {
+        if inner.has_gitea() {
+            let ledger = inner.ledger();
+            let watcher = watcher.get_or_insert_with(|| {
+                Watcher::new(inner.server.clone(), known_agents(&inner), pace)
+            });
+            match ledger.watched().await {
+                Ok(watched) => {
+                    let seen = match &only {
+                        None => watcher.look(&watched).await,
+                        Some(repos) => watcher.look_at(&watched, repos).await,
+                    };
+                    for seen in seen {
+                        match seen {
+                            Seen::Event {
+                                id,
+                                event,
+                                evidence,
+                            } => {
+                                tell(&ledger, id, event, evidence).await;
+                            }
+                            Seen::Held { repo, reason } => {
+                                if let Err(error) = hold(&ledger, &repo, &reason).await {
+                                    tracing::error!("{repo}: {error}");
+                                }
+                            }
+                        }
+                    }
+                }
+                Err(error) => tracing::error!("{error}"),
+            }
+        }
+        only = tokio::select! {
+            () = tokio::time::sleep(timing.poll) => None,
+            repos = next(&mut hints) => Some(repos),
+        };
+    }
+}
+
+async fn next(hints: &mut Option<Hints>) -> HashSet<String> {
+    match hints {
+        Some(hints) => hints.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn known_agents<T: Transport>(inner: &Inner<T>) -> Vec<KnownAgent> {
+    let known = |agent: &crate::ledger::Agent| {
+        let terms = Terms::of(&agent.terms).unwrap_or_default();
+        KnownAgent {
+            name: agent.name.clone(),
+            label: terms.label,
+            gitea_user: terms.gitea_user,
+        }
+    };
+    inner.agents().iter().map(known).collect()
+}
+
+/// Asks HTTP agents how it goes, and tells local ones whose task was taken back.
+async fn polls<T: Transport>(inner: Arc<Inner<T>>) {
+    let timing = inner.team.policy.timing;
+    let mut polls: Option<(Uuid, StatusPolls<T>)> = None;
+    loop {
+        let engaged = inner.engaged();
+        let owner = engaged.ledger.owner();
+        let asked = match &mut polls {
+            Some((of, polls)) if *of == owner => polls,
+            _ => {
+                let fresh = StatusPolls::new(Arc::clone(&engaged.effects), timing.poll);
+                &mut polls.insert((owner, fresh)).1
+            }
+        };
+        if let Err(error) = poll(&engaged.ledger, &inner, asked).await {
+            tracing::error!("{error}");
+        }
+        let mut changes = engaged.ledger.changes();
+        changes.mark_unchanged();
+        // A task that was taken back is heard of at once.
+        tokio::select! {
+            () = tokio::time::sleep(timing.poll) => {}
+            _ = changes.changed(), if inner.local.running() > 0 => {
+                tokio::time::sleep(timing.tick.min(Duration::from_millis(50))).await;
+            }
+        }
+    }
+}
+
+async fn poll<T: Transport>(
+    ledger: &Ledger,
+    inner: &Inner<T>,
+    polls: &mut StatusPolls<T>,
+) -> Result<(), LedgerError> {
+    let watched = ledger.watched().await?;
+    inner.local.keep(&watched);
+    for report in polls.look(&watched).await? {
+        tell(ledger, report.dispatch, report.event, report.evidence).await;
+    }
     Ok(())
 }
-pub(super) async fn watch<T: Transport>(_inner: Arc<Inner<T>>, _receiver: ()) {}
-pub(super) async fn agents<T: Transport>(_inner: Arc<Inner<T>>) {}
+
+/// How local agents ended. Goes on while the dispatcher drains, for that waits for them.
+async fn locals<T: Transport>(inner: Arc<Inner<T>>) {
+    let reports = inner
+        .reports
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take();
+    let Some(mut reports) = reports else { return };
+    let mut stages = inner.stage.subscribe();
+    let mut draining = false;
+    loop {
+        if draining && inner.local.running() == 0 && reports.is_empty() {
+            return;
+        }
+        let tick = inner.team.policy.timing.tick;
+        tokio::select! {
+            Some(report) = reports.recv() => {
+                let LocalReport { dispatch, event, evidence } = report;
+                tell(&inner.ledger(), dispatch, event, evidence).await;
+                inner.wake.notify_one();
+            }
+            () = reached(&mut stages, Stage::Draining), if !draining => draining = true,
+            () = tokio::time::sleep(tick), if draining => {}
+        }
+    }
+}
+
+/// What agents say by themselves.
+async fn callbacks<T: Transport>(inner: Arc<Inner<T>>, mut callbacks: mpsc::Receiver<Callback>) {
+    while let Some(callback) = callbacks.recv().await {
+        let answer = match heard(&inner, &callback).await {
+            Ok(Recorded::Applied(_)) => CallbackAnswer::Taken,
+            Ok(Recorded::Stale) => CallbackAnswer::Stale,
+            Err(LedgerError::Unknown(_)) => CallbackAnswer::Unknown,
+            Err(error) => {
+                tracing::error!("{}: {error}", callback.id);
+                CallbackAnswer::Later
+            }
+        };
+        callback.answer(answer);
+        inner.wake.notify_one();
+    }
+}
+
+async fn heard<T: Transport>(
+    inner: &Inner<T>,
+    callback: &Callback,
+) -> Result<Recorded, LedgerError> {
+    let ledger = inner.ledger();
+    let Some(event) = Said::read(&callback.said).event(callback.fence) else {
+        let record = ledger.get(callback.id).await?;
+        let current = record.state.attempt.is_some() && record.state.fence == callback.fence;
+        return Ok(match current {
+            true => Recorded::Applied(record.state.phase),
+            false => Recorded::Stale,
+        });
+    };
+    let recorded = ledger
+        .record_with(callback.id, event.clone(), callback.said.clone())
+        .await?;
+    // The same said twice is no news, and no lie.
+    if recorded == Recorded::Stale && matches!(event, Event::SignOfLife { .. }) {
+        let record = ledger.get(callback.id).await?;
+        if record.state.attempt.is_some() && record.state.fence == callback.fence {
+            return Ok(Recorded::Applied(record.state.phase));
+        }
+    }
+    Ok(recorded)
+}

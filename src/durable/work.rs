@@ -7,8 +7,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::dispatcher::{DispatcherError, Inner, Stage};
-use super::effects::{Note, Outcome};
+use super::dispatcher::{DispatcherError, Engaged, Inner, Stage};
 use super::{follow, review, tend};
 use crate::http::Transport;
 use crate::ledger::machine::{Event, Phase};
@@ -21,26 +20,26 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How often what is old is removed.
 const PRUNE_EVERY: Duration = Duration::from_secs(3600);
 
-/// Begins the work.
-pub(super) async fn start<T: Transport>(inner: &Arc<Inner<T>>) -> Result<(), DispatcherError> {
-    let receiver = tend::receiver(inner).await?;
-    let mut tasks = inner.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-    tasks.spawn(work(Arc::clone(inner)));
-    tasks.spawn(follow::follow(Arc::clone(inner)));
-    tasks.spawn(tend::watch(Arc::clone(inner), receiver));
-    tasks.spawn(tend::agents(Arc::clone(inner)));
-    tasks.spawn(review::review(Arc::clone(inner)));
-    Ok(())
-}
-
 /// Waits until a stage is reached.
 pub(super) async fn reached(stages: &mut watch::Receiver<Stage>, stage: Stage) {
     let _ = stages.wait_for(|now| *now >= stage).await;
 }
 
+/// Begins the work.
+pub(super) async fn start<T: Transport>(inner: &Arc<Inner<T>>) -> Result<(), DispatcherError> {
+    let received = tend::receive(inner).await?;
+    let mut tasks = inner.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+    tasks.spawn(work(Arc::clone(inner)));
+    let mut last = inner.last.lock().unwrap_or_else(PoisonError::into_inner);
+    last.spawn(follow::follow(Arc::clone(inner)));
+    tasks.spawn(review::review(Arc::clone(inner)));
+    tend::start(inner, received, &mut tasks);
+    Ok(())
+}
+
 struct Worker<T: Transport> {
     inner: Arc<Inner<T>>,
-    ledger: Ledger,
+    engaged: Engaged<T>,
     stages: watch::Receiver<Stage>,
     /// Effects on their way.
     flying: JoinSet<()>,
@@ -54,7 +53,7 @@ struct Worker<T: Transport> {
 
 async fn work<T: Transport>(inner: Arc<Inner<T>>) {
     let mut worker = Worker {
-        ledger: inner.ledger(),
+        engaged: inner.engaged(),
         stages: inner.stage.subscribe(),
         inner,
         flying: JoinSet::new(),
@@ -79,7 +78,7 @@ async fn work<T: Transport>(inner: Arc<Inner<T>>) {
         if stage >= Stage::Draining && worker.is_done().await {
             return;
         }
-        let mut changes = worker.ledger.changes();
+        let mut changes = worker.engaged.ledger.changes();
         changes.mark_unchanged();
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
@@ -97,15 +96,15 @@ impl<T: Transport> Worker<T> {
         while self.flying.try_join_next().is_some() {}
         let timing = self.inner.team.policy.timing;
         if self.beat.elapsed() >= timing.heartbeat {
-            self.ledger.heartbeat().await?;
+            self.engaged.ledger.heartbeat().await?;
             self.beat = Instant::now();
         }
-        let glance = self.ledger.glance().await?;
+        let glance = self.engaged.ledger.glance().await?;
         if glance.deserted {
-            self.ledger.take_over().await?;
+            self.engaged.ledger.take_over().await?;
         }
         if glance.due {
-            self.ledger.due(BATCH).await?;
+            self.engaged.ledger.due(BATCH).await?;
         }
         let working = *self.stages.borrow() == Stage::Working;
         if glance.queued && working {
@@ -113,19 +112,19 @@ impl<T: Transport> Worker<T> {
         }
         let free = self.free();
         if (glance.ready || glance.queued) && free > 0 {
-            for errand in self.ledger.send(free).await? {
+            for errand in self.engaged.ledger.send(free).await? {
                 self.fly(errand, false);
             }
         }
         let free = self.free();
         if glance.doubtful && free > 0 {
-            for errand in self.ledger.doubtful(free).await? {
+            for errand in self.engaged.ledger.doubtful(free).await? {
                 self.fly(errand, true);
             }
         }
         if working && self.pruned.is_none_or(|at| at.elapsed() >= PRUNE_EVERY) {
             self.pruned = Some(Instant::now());
-            while self.ledger.prune(timing.retention, BATCH).await? == BATCH {}
+            while self.engaged.ledger.prune(timing.retention, BATCH).await? == BATCH {}
         }
         let next = glance.next_in.map_or(timing.tick, Duration::from_millis);
         Ok(next.min(timing.tick))
@@ -133,15 +132,15 @@ impl<T: Transport> Worker<T> {
 
     async fn claim(&mut self) -> Result<(), LedgerError> {
         // What could not be claimed can be claimed only after something has changed.
-        if self.exhausted == Some(self.ledger.version().await?) {
+        if self.exhausted == Some(self.engaged.ledger.version().await?) {
             return Ok(());
         }
         let handled = self.inner.handled();
-        match self.ledger.claim(handled, BATCH).await {
+        match self.engaged.ledger.claim(handled, BATCH).await {
             Ok(claims) => {
                 self.exhausted = match claims.len() {
                     BATCH.. => None,
-                    _ => Some(self.ledger.version().await?),
+                    _ => Some(self.engaged.ledger.version().await?),
                 };
                 for claim in claims {
                     tracing::info!("claimed {} for {}", claim.id, claim.agent);
@@ -154,7 +153,7 @@ impl<T: Transport> Worker<T> {
                     tracing::error!("{error}");
                 }
                 self.said_old = true;
-                self.exhausted = Some(self.ledger.version().await?);
+                self.exhausted = Some(self.engaged.ledger.version().await?);
                 Ok(())
             }
             Err(error) => Err(error),
@@ -167,9 +166,9 @@ impl<T: Transport> Worker<T> {
     }
 
     fn fly(&mut self, errand: Errand, look: bool) {
-        let (inner, ledger) = (Arc::clone(&self.inner), self.ledger.clone());
+        let (inner, engaged) = (Arc::clone(&self.inner), self.engaged.clone());
         self.flying.spawn(async move {
-            if let Err(error) = carry(&inner, &ledger, &errand, look).await {
+            if let Err(error) = carry(&inner, &engaged, &errand, look).await {
                 // It stays as it is; who looks for it then finds out.
                 tracing::error!("{} of {}: {error}", errand.effect, errand.dispatch);
             }
@@ -181,7 +180,7 @@ impl<T: Transport> Worker<T> {
         self.flying.shutdown().await;
         match self.inner.reenter().await {
             Ok(()) => {
-                self.ledger = self.inner.ledger();
+                self.engaged = self.inner.engaged();
                 self.exhausted = None;
                 Duration::ZERO
             }
@@ -195,42 +194,41 @@ impl<T: Transport> Worker<T> {
     /// Whether nothing of ours is on its way any more.
     async fn is_done(&mut self) -> bool {
         while self.flying.try_join_next().is_some() {}
-        let ready = self.ledger.glance().await.is_ok_and(|glance| glance.ready);
-        self.flying.is_empty() && !ready && self.inner.local.is_idle()
+        let ready = self
+            .engaged
+            .ledger
+            .glance()
+            .await
+            .is_ok_and(|glance| glance.ready);
+        self.flying.is_empty() && !ready && self.inner.local.running() == 0
     }
 }
 
 /// Carries an effect out, or looks for it, and keeps what came of it.
 async fn carry<T: Transport>(
     inner: &Inner<T>,
-    ledger: &Ledger,
+    engaged: &Engaged<T>,
     errand: &Errand,
     look: bool,
 ) -> Result<(), LedgerError> {
+    let Engaged { ledger, effects } = engaged;
     let timing = inner.team.policy.timing;
-    let needed = inner.effects.effect_timeout(errand) + timing.margin;
+    let needed = effects.effect_timeout(errand) + timing.margin;
     if ledger.lease_left() < needed {
         ledger.heartbeat().await?;
     }
     if ledger.lease_left() < needed {
         // By now others may look after it.
-        ledger
-            .answered(errand, Answer::NotTaken(timing.tick))
-            .await?;
+        let later = Answer::NotTaken(timing.tick);
+        ledger.answered(errand, later).await?;
         return Ok(());
     }
-    let Outcome { answer, notes } = match look {
-        false => inner.effects.carry_out(ledger, errand).await,
-        true => inner.effects.look_for(ledger, errand).await,
+    let outcome = match look {
+        false => effects.carry_out(errand).await,
+        true => effects.look_for(errand).await,
     };
-    ledger.answered(errand, answer).await?;
-    for note in notes {
-        match note {
-            Note::Event(event, evidence) => {
-                ledger.record_with(errand.dispatch, event, evidence).await?;
-            }
-            Note::Held { repo, reason } => hold(ledger, &repo, &reason).await?,
-        }
+    if let Some(held) = effects.conclude(errand, outcome).await? {
+        hold(ledger, &held.repo, &held.reason).await?;
     }
     Ok(())
 }

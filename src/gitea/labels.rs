@@ -56,6 +56,36 @@ fn lock_of(base: &str, repo: &str, name: String) -> Lock {
     known.entry(key).or_default().clone()
 }
 
+/// The right to create a label, which one at a time within the process has.
+#[cfg(feature = "durable")]
+pub(crate) struct Creating(tokio::sync::OwnedMutexGuard<Creation>);
+
+#[cfg(feature = "durable")]
+impl Creating {
+    pub(crate) async fn begin(base: &str, repo: &str, name: &str) -> Self {
+        Self(lock_of(base, repo, name.to_owned()).lock_owned().await)
+    }
+
+    /// The label is about to be created.
+    pub(crate) fn asked(&mut self) {
+        self.0.unanswered = Some(now());
+    }
+
+    /// It was, and has that id.
+    pub(crate) fn made(mut self, id: i64) {
+        *self.0 = Creation {
+            unanswered: None,
+            finished: now(),
+            id,
+        };
+    }
+
+    /// It was not.
+    pub(crate) fn refused(mut self) {
+        self.0.unanswered = None;
+    }
+}
+
 /// Makes sure that the label exists and adds it to the issue.
 pub(crate) async fn apply_label<H: Host, C: GiteaClient<H>>(
     host: &H,

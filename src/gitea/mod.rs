@@ -9,6 +9,8 @@ mod repository;
 mod values;
 
 pub(crate) use comments::post_comment;
+#[cfg(feature = "durable")]
+pub(crate) use labels::Creating;
 pub(crate) use labels::{DEFAULT_COLOR, apply_label};
 #[cfg(feature = "durable")]
 pub use repository::{GiteaError, Repository};

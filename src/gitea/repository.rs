@@ -216,6 +216,7 @@ impl<T: Transport> Repository<T> {
         self.pages(
             &self.url("/issues"),
             &format!("state=all&type=issues{since}"),
+            Total::OfAll,
         )
         .await
     }
@@ -241,8 +242,8 @@ impl<T: Transport> Repository<T> {
     /// # Errors
     /// 500 where the issue is not there.
     pub async fn timeline(&self, number: u64) -> Asked<Vec<TimelineEntry>> {
-        self.pages(&self.url(&format!("/issues/{number}/timeline")), "")
-            .await
+        let url = self.url(&format!("/issues/{number}/timeline"));
+        self.pages(&url, "", Total::OfThePage).await
     }
 
     /// The comments of an issue.
@@ -284,7 +285,7 @@ impl<T: Transport> Repository<T> {
     /// # Errors
     /// As [`info`](Self::info).
     pub async fn labels(&self) -> Asked<Vec<Label>> {
-        self.pages(&self.url("/labels"), "").await
+        self.pages(&self.url("/labels"), "", Total::OfAll).await
     }
 
     /// Makes a label. Names are not unique: look first.
@@ -305,7 +306,9 @@ impl<T: Transport> Repository<T> {
     /// 404 where the issue is not there.
     pub async fn add_label(&self, number: u64, id: i64) -> Asked<Vec<Label>> {
         let url = self.url(&format!("/issues/{number}/labels"));
-        self.change(Method::Post, &url, &json!({ "labels": [id] }), Repeat::Safe)
+        // An agent may take it off at once, and must not find it a second time.
+        let labels = json!({ "labels": [id] });
+        self.change(Method::Post, &url, &labels, Repeat::Unsafe)
             .await
     }
 
@@ -345,8 +348,8 @@ impl<T: Transport> Repository<T> {
     /// # Errors
     /// 403 where the token lacks the scope `read:repository`.
     pub async fn reviews(&self, pull_request: u64) -> Asked<Vec<Review>> {
-        self.pages(&self.url(&format!("/pulls/{pull_request}/reviews")), "")
-            .await
+        let url = self.url(&format!("/pulls/{pull_request}/reviews"));
+        self.pages(&url, "", Total::OfAll).await
     }
 
     fn url(&self, path: &str) -> String {
@@ -370,7 +373,12 @@ impl<T: Transport> Repository<T> {
     }
 
     /// Every page of a list.
-    async fn pages<V: DeserializeOwned>(&self, url: &str, query: &str) -> Asked<Vec<V>> {
+    async fn pages<V: DeserializeOwned>(
+        &self,
+        url: &str,
+        query: &str,
+        counted: Total,
+    ) -> Asked<Vec<V>> {
         let mut entries: Vec<V> = Vec::new();
         let mut size = 0;
         for page in 1..=MAX_PAGES {
@@ -382,7 +390,10 @@ impl<T: Transport> Repository<T> {
             let found = found.unwrap_or_default();
             let got = found.len();
             entries.extend(found);
-            let total = answer.header("x-total-count");
+            let total = match counted {
+                Total::OfAll => answer.header("x-total-count"),
+                Total::OfThePage => None,
+            };
             let total = total.and_then(|total| total.trim().parse::<usize>().ok());
             let all = match total {
                 Some(total) => entries.len() >= total,
@@ -433,6 +444,13 @@ impl<T: Transport> Repository<T> {
             location: header("location").map(|location| self.redact(location)),
         })
     }
+}
+
+/// What a list counts in `X-Total-Count`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Total {
+    OfAll,
+    OfThePage,
 }
 
 fn read<V: DeserializeOwned>(answer: &Response) -> Asked<V> {

@@ -1,46 +1,34 @@
-//! Stub: replaced by the agents part.
-use std::collections::HashMap;
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+//! Agents that are not reached by an issue: over HTTP, and in this process.
+//!
+//! An HTTP agent gets its task in one POST and answers that it is done, or that it took it; then it
+//! is asked at the place that it named ([`StatusPolls`]), or calls back with a signature
+//! ([`signature`]). A local one is a function ([`LocalAgents`]).
 
-use serde_json::Value;
-use uuid::Uuid;
+mod local;
+mod post;
+mod said;
+pub mod signature;
+mod status;
 
-use super::order::Order;
+pub use local::{Cancelled, LocalAgents, LocalFailure, LocalReport, LocalReports, LocalTask};
+pub use status::{StatusPolls, StatusReport};
 
-/// What a local agent is given.
-#[derive(Debug, Clone)]
-pub struct Assignment {
-    /// Of which dispatch.
-    pub id: Uuid,
-    /// Of which attempt.
-    pub fence: u64,
-    /// What is to be done.
-    pub order: Order,
+pub(crate) use post::Destination;
+pub use said::Said;
+
+/// Where agents report how it went.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Receiver {
+    /// Its address, as the agents see it: `http://here:8080`. `/callbacks/<id>` is put behind it.
+    pub url: String,
+    /// What its callers sign with. Never shown by `Debug`.
+    pub secret: String,
 }
 
-/// Does a local agent's work: its result, or why it failed.
-pub type Handler = Arc<
-    dyn Fn(Assignment) -> Pin<Box<dyn Future<Output = Result<Value, String>> + Send>> + Send + Sync,
->;
-
-/// The local agents that this process has.
-#[derive(Clone, Default)]
-pub struct LocalAgents(Arc<Mutex<HashMap<String, Handler>>>);
-
-impl LocalAgents {
-    pub(crate) fn insert(&self, name: &str, handler: Handler) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.insert(name.to_owned(), handler);
-    }
-
-    pub(crate) fn handles(&self, name: &str) -> bool {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.contains_key(name)
-    }
-
-    pub(crate) fn is_idle(&self) -> bool {
-        true
+impl std::fmt::Debug for Receiver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Receiver")
+            .field("url", &crate::http::redact_url(&self.url))
+            .finish_non_exhaustive()
     }
 }

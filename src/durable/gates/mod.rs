@@ -42,11 +42,7 @@ pub type NamedGate =
 pub(crate) struct Gates<T>(PhantomData<T>);
 
 impl<T: Transport> Gates<T> {
-    pub(crate) fn new(
-        _server: Option<Server<T>>,
-        _transport: Arc<T>,
-        _named: Vec<(String, NamedGate)>,
-    ) -> Self {
+    pub(crate) fn new(_server: Server<T>, _named: Vec<(String, NamedGate)>) -> Self {
         Self(PhantomData)
     }
 }
