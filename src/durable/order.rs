@@ -40,6 +40,12 @@ impl Order {
         Ok(Self::deserialize(task)?)
     }
 
+    /// Repository and issue of what the ledger keeps, without reading all of it.
+    #[must_use]
+    pub fn place(task: &Value) -> Option<(&str, u64)> {
+        Some((task.get("repo")?.as_str()?, task.get("issue")?.as_u64()?))
+    }
+
     /// The kind of work; of an unknown name ordinary work.
     #[must_use]
     pub fn kind(&self) -> TaskType {

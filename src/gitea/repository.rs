@@ -241,8 +241,18 @@ impl<T: Transport> Repository<T> {
     /// # Errors
     /// 500 where the issue is not there.
     pub async fn timeline(&self, number: u64) -> Asked<Vec<TimelineEntry>> {
-        self.pages(&self.url(&format!("/issues/{number}/timeline")), "")
-            .await
+        let url = self.url(&format!("/issues/{number}/timeline"));
+        let mut entries: Vec<TimelineEntry> = Vec::new();
+        for page in 1..=MAX_PAGES {
+            // The total is that of the page, and what the caller may not see is left out of it: only
+            // a page without entries, which is null, is behind the last.
+            let url = format!("{url}?page={page}&limit={PAGE}");
+            match self.get::<Option<Vec<TimelineEntry>>>(&url).await? {
+                Some(found) if !found.is_empty() => entries.extend(found),
+                _ => return Ok(entries),
+            }
+        }
+        Err(too_many_pages())
     }
 
     /// The comments of an issue.
@@ -377,7 +387,6 @@ impl<T: Transport> Repository<T> {
             let join = if query.is_empty() { "" } else { "&" };
             let url = format!("{url}?{query}{join}page={page}&limit={PAGE}");
             let answer = self.send(Method::Get, &url, None, Repeat::Safe).await?;
-            // An empty page of a timeline is null.
             let found: Option<Vec<V>> = read(&answer)?;
             let found = found.unwrap_or_default();
             let got = found.len();
@@ -394,9 +403,7 @@ impl<T: Transport> Repository<T> {
             }
             size = size.max(got);
         }
-        Err(GiteaError::NoAnswer(format!(
-            "the server says that there are more than {MAX_PAGES} pages"
-        )))
+        Err(too_many_pages())
     }
 
     async fn send(
@@ -433,6 +440,12 @@ impl<T: Transport> Repository<T> {
             location: header("location").map(|location| self.redact(location)),
         })
     }
+}
+
+fn too_many_pages() -> GiteaError {
+    GiteaError::NoAnswer(format!(
+        "the server says that there are more than {MAX_PAGES} pages"
+    ))
 }
 
 fn read<V: DeserializeOwned>(answer: &Response) -> Asked<V> {

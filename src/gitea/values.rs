@@ -110,6 +110,9 @@ pub struct TimelineEntry {
     /// `closes`, `reopens` or nothing much.
     #[serde(deserialize_with = "or_default")]
     pub ref_action: String,
+    /// When, with the precision of a second.
+    #[serde(deserialize_with = "or_default")]
+    pub created_at: String,
 }
 
 /// An issue or a pull request that refers to another.
