@@ -399,7 +399,8 @@ mod tests {
                     Step::Admit => match breaker.admit(now) {
                         Ok(era) => {
                             let cooling = matches!(before, State::Open { until, .. } if now < until);
-                            prop_assert!(!cooling && !matches!(before, State::Probing { .. }));
+                            let probing = matches!(before, State::Probing { .. });
+                            prop_assert!(!cooling && !probing);
                             out.push(era);
                         }
                         Err(wait) => prop_assert!(wait > Duration::ZERO && wait <= MOST + FIRST * LONGEST * 3),

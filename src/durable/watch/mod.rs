@@ -14,7 +14,6 @@
 //! Polling is the truth. A webhook comes at most once, in any order, and is believed only as far as
 //! that it is time to look.
 
-mod callbacks;
 mod hints;
 mod observe;
 mod parse;

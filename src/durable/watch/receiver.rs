@@ -18,7 +18,8 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use uuid::Uuid;
 
 use super::hints::{Deliveries, Heap, Hints};
-use super::{callbacks, parse, signature};
+use super::{parse, signature};
+use crate::durable::agents::signature as callbacks;
 
 /// So many callbacks wait for their answer.
 const CALLBACKS: usize = 100;
