@@ -1,7 +1,97 @@
-//! Stub until gates are there.
+//! Asks the gates of what its agent ended, until they say yes or no.
+
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::dispatcher::Inner;
-use crate::http::Transport;
+use futures_util::{StreamExt, stream};
+use serde_json::{Value, json};
+use uuid::Uuid;
 
-pub(super) async fn review<T: Transport>(_inner: Arc<Inner<T>>) {}
+use super::dispatcher::{Inner, Stage};
+use super::gates::{Review, Verdict};
+use super::order::Order;
+use super::work::reached;
+use crate::http::Transport;
+use crate::ledger::machine::{Event, Phase};
+use crate::ledger::{Ledger, LedgerError, Watched};
+
+/// So many are asked about at once.
+const AT_ONCE: usize = 8;
+
+/// What was last kept of the gates of an attempt that they have not decided on.
+type Pending = HashMap<(Uuid, u64), Value>;
+
+pub(super) async fn review<T: Transport>(inner: Arc<Inner<T>>) {
+    let mut stages = inner.stage.subscribe();
+    let mut pending = Pending::new();
+    let timing = inner.team.policy.timing;
+    loop {
+        let ledger = inner.ledger();
+        let changes = ledger.changes();
+        if let Err(error) = round(&inner, &ledger, &mut pending).await {
+            tracing::error!("{error}");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(timing.review_poll) => {}
+            () = begun(&inner, &ledger, changes, &pending) => {}
+            () = reached(&mut stages, Stage::Draining) => return,
+        }
+    }
+}
+
+/// Waits until a review begins.
+async fn begun<T: Transport>(
+    inner: &Inner<T>,
+    ledger: &Ledger,
+    mut changes: tokio::sync::watch::Receiver<u64>,
+    pending: &Pending,
+) {
+    loop {
+        if changes.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+        let watched = ledger.watched().await.unwrap_or_default();
+        let new = |one: &Watched| {
+            one.phase == Phase::Reviewing && !pending.contains_key(&(one.id, one.fence))
+        };
+        if watched.iter().any(new) {
+            return;
+        }
+        tokio::time::sleep(inner.team.policy.timing.tick).await;
+    }
+}
+
+async fn round<T: Transport>(
+    inner: &Inner<T>,
+    ledger: &Ledger,
+    pending: &mut Pending,
+) -> Result<(), LedgerError> {
+    let mut watched = ledger.watched().await?;
+    watched.retain(|one| one.phase == Phase::Reviewing);
+    pending.retain(|key, _| watched.iter().any(|one| (one.id, one.fence) == *key));
+    let reviews = stream::iter(watched).map(|one| async move {
+        let order = Order::of(&one.task).unwrap_or_default();
+        let review = inner.gates.judge(&one, &order).await;
+        (one, review)
+    });
+    let mut reviews = Box::pin(reviews.buffer_unordered(AT_ONCE));
+    while let Some((one, Review { verdict, evidence })) = reviews.next().await {
+        let fence = one.fence;
+        let event = match verdict {
+            Verdict::Passed => Event::GatesPassed { fence },
+            Verdict::Failed(reason) => Event::GatesFailed { fence, reason },
+            Verdict::Pending(reason) => {
+                let body = json!({ "reason": reason, "evidence": evidence });
+                // Once is enough, until it changes.
+                if pending.get(&(one.id, fence)) != Some(&body) {
+                    let kept = body.clone();
+                    ledger.note(one.id, fence, "gates pending", kept).await?;
+                    pending.insert((one.id, fence), body);
+                }
+                continue;
+            }
+        };
+        ledger.record_with(one.id, event, evidence).await?;
+    }
+    Ok(())
+}

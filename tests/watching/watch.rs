@@ -144,7 +144,10 @@ async fn another_agents_label_is_a_reassignment() {
         scene.unlabel("timmy", number(&given), scene.claude_ready);
 
         scene.label("alice", number(&given), scene.claude_ready);
-        assert_eq!(first_look(&scene, &given).await, std::slice::from_ref(&to_claude));
+        assert_eq!(
+            first_look(&scene, &given).await,
+            std::slice::from_ref(&to_claude)
+        );
         scene.unlabel("alice", number(&given), scene.claude_ready);
         assert_eq!(first_look(&scene, &given).await, []);
         scene.label("alice", number(&given), scene.claude_ready);
