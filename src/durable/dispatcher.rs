@@ -16,9 +16,9 @@ use super::effects::{EffectSettings, Effects};
 use super::gates::{Gates, NamedGate};
 use super::plan::{AgentOptions, Planned, Refused, Team, Wishes, ledger_agent};
 use super::server::Server;
-use super::settings::Policy;
+use super::settings::{Policy, Timing};
 use super::waiters::Waiters;
-use super::work;
+use super::{tend, work};
 use crate::dispatch::{ConfigError, Settings, Task};
 use crate::http::{Native, Transport};
 use crate::ledger::machine::Event;
@@ -160,8 +160,10 @@ impl<T: Transport> Builder<T> {
     /// [`DispatcherError::Ledger`], [`DispatcherError::Config`] and [`DispatcherError::Receive`].
     pub async fn open(self) -> Result<Dispatcher<T>, DispatcherError> {
         let agents = self.ledger_agents()?;
-        let dispatcher = self.build(Some(agents)).await?;
-        work::start(&dispatcher.0).await?;
+        let received = tend::receive(&self.team.policy).await?;
+        let address = received.as_ref().map(|(receiver, _)| receiver.address());
+        let dispatcher = self.build(Some(agents), address).await?;
+        work::start(&dispatcher.0, received);
         Ok(dispatcher)
     }
 
@@ -171,7 +173,7 @@ impl<T: Transport> Builder<T> {
     /// # Errors
     /// As [`open`](Self::open).
     pub async fn visit(self) -> Result<Dispatcher<T>, DispatcherError> {
-        self.build(None).await
+        self.build(None, None).await
     }
 
     fn ledger_agents(&self) -> Result<Vec<Agent>, DispatcherError> {
@@ -192,7 +194,11 @@ impl<T: Transport> Builder<T> {
         Ok(agents.collect())
     }
 
-    async fn build(self, agents: Option<Vec<Agent>>) -> Result<Dispatcher<T>, DispatcherError> {
+    async fn build(
+        self,
+        agents: Option<Vec<Agent>>,
+        received_at: Option<SocketAddr>,
+    ) -> Result<Dispatcher<T>, DispatcherError> {
         let timing = self.team.policy.timing;
         let mut options = Options::default()
             .lease(timing.lease)
@@ -217,7 +223,8 @@ impl<T: Transport> Builder<T> {
         let gates = Gates::new(server.clone(), self.gates);
         let (local, reports) = self.local;
         let (stage, _) = watch::channel(Stage::Working);
-        let engaged = Engaged::new(ledger, &server, &local, &self.team.policy);
+        let receiver = receiver(&self.team.policy, received_at);
+        let engaged = Engaged::new(ledger, &server, &local, timing, receiver.clone());
         Ok(Dispatcher(Arc::new(Inner {
             team: self.team,
             place: self.place,
@@ -228,7 +235,8 @@ impl<T: Transport> Builder<T> {
             gates,
             local,
             reports: Mutex::new(Some(reports)),
-            received_at: Mutex::new(None),
+            received_at,
+            receiver,
             waiters: Waiters::default(),
             wake: Notify::new(),
             stage,
@@ -236,6 +244,18 @@ impl<T: Transport> Builder<T> {
             last: Mutex::new(JoinSet::new()),
         })))
     }
+}
+
+/// Where agents are told to call back: at the address that was given for it, or where we listen.
+fn receiver(policy: &Policy, received_at: Option<SocketAddr>) -> Option<Receiver> {
+    let receive = policy.receive.as_ref()?;
+    // Under an address that stands for all of the machine's nobody can call.
+    let here = received_at.filter(|address| !address.ip().is_unspecified());
+    let url = receive.public_url.clone();
+    Some(Receiver {
+        url: url.or_else(|| here.map(|address| format!("http://{address}")))?,
+        secret: receive.secret.clone(),
+    })
 }
 
 /// What there is to work with under one name in the ledger.
@@ -254,15 +274,13 @@ impl<T> Clone for Engaged<T> {
 }
 
 impl<T: Transport> Engaged<T> {
-    fn new(ledger: Ledger, server: &Server<T>, local: &LocalAgents, policy: &Policy) -> Self {
-        let timing = policy.timing;
-        let receive = policy.receive.as_ref();
-        let receiver = receive.and_then(|receive| {
-            Some(Receiver {
-                url: receive.public_url.clone()?,
-                secret: receive.secret.clone(),
-            })
-        });
+    fn new(
+        ledger: Ledger,
+        server: &Server<T>,
+        local: &LocalAgents,
+        timing: Timing,
+        receiver: Option<Receiver>,
+    ) -> Self {
         let settings = EffectSettings {
             limit: timing.request,
             quarantine: timing.quarantine,
@@ -297,7 +315,8 @@ pub(super) struct Inner<T> {
     pub(super) gates: Gates<T>,
     pub(super) local: LocalAgents,
     pub(super) reports: Mutex<Option<LocalReports>>,
-    pub(super) received_at: Mutex<Option<SocketAddr>>,
+    received_at: Option<SocketAddr>,
+    receiver: Option<Receiver>,
     pub(super) waiters: Waiters,
     /// Somebody wants the work to be looked at.
     pub(super) wake: Notify,
@@ -323,7 +342,8 @@ impl<T: Transport> Inner<T> {
     /// Enters the ledger anew, under another name: others look after what was ours.
     pub(super) async fn reenter(&self) -> Result<(), LedgerError> {
         let entered = Ledger::open(&self.place, self.agents.clone(), self.options.clone()).await?;
-        let engaged = Engaged::new(entered, &self.server, &self.local, &self.team.policy);
+        let (timing, receiver) = (self.team.policy.timing, self.receiver.clone());
+        let engaged = Engaged::new(entered, &self.server, &self.local, timing, receiver);
         *self.engaged.write().unwrap_or_else(PoisonError::into_inner) = engaged;
         Ok(())
     }
@@ -384,11 +404,7 @@ impl<T: Transport> Dispatcher<T> {
     /// Where webhooks and callbacks are received, where they are.
     #[must_use]
     pub fn received_at(&self) -> Option<SocketAddr> {
-        *self
-            .0
-            .received_at
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.0.received_at
     }
 
     /// What would become of a task, without keeping or sending anything.

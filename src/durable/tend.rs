@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::agents::{LocalReport, Said, StatusPolls};
 use super::dispatcher::{DispatcherError, Inner, Stage};
 use super::order::Terms;
+use super::settings::Policy;
 use super::watch::{
     Callback, CallbackAnswer, Hints, KnownAgent, Pace, Received, Receiver, Reception, Seen, Watcher,
 };
@@ -21,20 +22,15 @@ use crate::ledger::machine::Event;
 use crate::ledger::{Ledger, LedgerError, Recorded};
 
 /// Opens the place where webhooks and callbacks are received, where there is to be one.
-pub(super) async fn receive<T: Transport>(
-    inner: &Arc<Inner<T>>,
+pub(super) async fn receive(
+    policy: &Policy,
 ) -> Result<Option<(Receiver, Received)>, DispatcherError> {
-    let Some(receive) = &inner.team.policy.receive else {
+    let Some(receive) = &policy.receive else {
         return Ok(None);
     };
     let reception = Reception::new(receive.address, receive.secret.clone());
     let bound = Receiver::bind(reception).await;
     let bound = bound.map_err(|error| DispatcherError::Receive(error.to_string()))?;
-    let mut address = inner
-        .received_at
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
-    *address = Some(bound.0.address());
     Ok(Some(bound))
 }
 

@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::dispatcher::{DispatcherError, Engaged, Inner, Stage};
+use super::dispatcher::{Engaged, Inner, Stage};
+use super::watch::{Received, Receiver};
 use super::{follow, review, tend};
 use crate::http::Transport;
 use crate::ledger::machine::{Event, Phase};
@@ -26,15 +27,13 @@ pub(super) async fn reached(stages: &mut watch::Receiver<Stage>, stage: Stage) {
 }
 
 /// Begins the work.
-pub(super) async fn start<T: Transport>(inner: &Arc<Inner<T>>) -> Result<(), DispatcherError> {
-    let received = tend::receive(inner).await?;
+pub(super) fn start<T: Transport>(inner: &Arc<Inner<T>>, received: Option<(Receiver, Received)>) {
     let mut tasks = inner.tasks.lock().unwrap_or_else(PoisonError::into_inner);
     tasks.spawn(work(Arc::clone(inner)));
     let mut last = inner.last.lock().unwrap_or_else(PoisonError::into_inner);
     last.spawn(follow::follow(Arc::clone(inner)));
     tasks.spawn(review::review(Arc::clone(inner)));
     tend::start(inner, received, &mut tasks);
-    Ok(())
 }
 
 struct Worker<T: Transport> {

@@ -1,10 +1,13 @@
 //! Whole lives of dispatches, from the submission to the end.
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use serde_json::json;
 use timmy_dispatcher::dispatch::Task;
-use timmy_dispatcher::durable::{AgentOptions, Busy, DispatcherError, Policy, Wishes};
+use timmy_dispatcher::durable::agents::signature;
+use timmy_dispatcher::durable::{AgentOptions, Busy, DispatcherError, Policy, Receive, Wishes};
 use timmy_dispatcher::ledger::machine::Phase;
 use timmy_dispatcher::task::{AgentName, DispatchStatus};
 
@@ -241,4 +244,126 @@ async fn submitted_twice_it_is_one_and_a_visitor_waits_for_it_too() {
         .unwrap_err();
     assert_eq!(blank.to_string(), "`title` is required.");
     visitor_place.close(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn a_function_of_this_process_does_the_work() {
+    let world = World::new(VERSIONS[0]);
+    let dispatcher = world
+        .builder(World::policy())
+        .local_agent(AgentName::TIMMY, |task| async move {
+            match task.order.title.as_str() {
+                "Triage the bugs" => Ok(json!({ "sorted": 7 })),
+                _ => Err("no idea".into()),
+            }
+        })
+        .open()
+        .await
+        .unwrap();
+    let task = Task::new("Triage the bugs");
+    let id = dispatcher.submit(&task, &wishes()).await.unwrap().id();
+    let record = ended(&dispatcher, id).await;
+    assert_eq!(record.state.phase, Phase::Completed);
+    let story = dispatcher.story(id).await.unwrap();
+    let finished = story.entries.iter().find(|entry| entry.kind == "finished");
+    assert_eq!(finished.unwrap().body["evidence"], json!({ "sorted": 7 }));
+
+    let task = Task::new("Triage the rest");
+    let id = dispatcher.submit(&task, &wishes()).await.unwrap().id();
+    let record = ended(&dispatcher, id).await;
+    assert_eq!(record.state.phase, Phase::Escalated);
+    assert_eq!(record.state.reason, "no idea");
+
+    // Elsewhere nobody has the function.
+    let other = World::new(VERSIONS[0]);
+    let without = other.open().await;
+    let id = without.submit(&task, &wishes()).await.unwrap().id();
+    let record = without.get(id).await.unwrap();
+    assert_eq!(record.reason, "submitted; no running process handles timmy");
+    for dispatcher in [dispatcher, without] {
+        dispatcher.close(Duration::from_secs(5)).await;
+    }
+}
+
+/// Posts to the dispatcher's receiver, and yields the status.
+fn post(address: SocketAddr, path: &str, signature: &str, body: &str) -> u16 {
+    let mut socket = TcpStream::connect(address).unwrap();
+    let length = body.len();
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {length}\r\n\
+         X-Timmy-Signature: {signature}\r\nConnection: close\r\n\r\n{body}"
+    );
+    socket.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    answer.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_over_http_calls_back() {
+    let world = World::new(VERSIONS[0]);
+    let receive = Receive {
+        address: "127.0.0.1:0".parse().unwrap(),
+        secret: "a shared secret".to_owned(),
+        public_url: None,
+    };
+    let policy = Policy {
+        receive: Some(receive),
+        ..World::policy()
+    };
+    let dispatcher = world.builder(policy).open().await.unwrap();
+    let address = dispatcher.received_at().unwrap();
+    let mut task = Task::new("Research the competitors");
+    task.api_endpoint = Some(format!("{}/agent", world.gitea.url()));
+    let id = dispatcher.submit(&task, &wishes()).await.unwrap().id();
+    until(&dispatcher, id, Phase::HandedOver).await;
+    let requests = world.gitea.requests();
+    let sent = requests.iter().find(|request| request.path == "/agent");
+    let sent = sent.unwrap().json().unwrap();
+    assert_eq!(sent["callback"], format!("http://{address}/callbacks/{id}"));
+
+    let path = format!("/callbacks/{id}");
+    let say = |fence: u64, status: &str, secret: &str| {
+        let body = json!({ "fence": fence, "status": status }).to_string();
+        let signature = signature::sign(secret, id, fence, body.as_bytes());
+        post(address, &path, &signature, &body)
+    };
+    assert_eq!(say(1, "completed", "another secret"), 401);
+    assert_eq!(say(2, "completed", "a shared secret"), 409);
+    assert_eq!(say(1, "working", "a shared secret"), 200);
+    assert_eq!(say(1, "working", "a shared secret"), 200); // no news, and no lie
+    let phase = dispatcher.get(id).await.unwrap().state.phase;
+    assert_eq!(phase, Phase::Working);
+    assert_eq!(say(1, "completed", "a shared secret"), 200);
+    let record = ended(&dispatcher, id).await;
+    assert_eq!(record.state.phase, Phase::Completed);
+    assert_eq!(say(1, "completed", "a shared secret"), 409);
+    dispatcher.close(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn a_webhook_makes_it_look_sooner() {
+    let world = World::with_webhooks(VERSIONS[0]);
+    let mut policy = World::policy();
+    policy.timing.poll = Duration::from_secs(3600);
+    policy.receive = Some(Receive {
+        address: "127.0.0.1:0".parse().unwrap(),
+        secret: "hooked".to_owned(),
+        public_url: None,
+    });
+    let dispatcher = world.builder(policy).open().await.unwrap();
+    let address = dispatcher.received_at().unwrap();
+    let url = format!("http://{address}/webhooks/gitea");
+    let events = ["issues", "issue_comment", "issue_label"];
+    let hook = world
+        .gitea
+        .create_hook(&world.repo, &url, "hooked", &events);
+    hook.unwrap();
+    let task = world.task("Fix the typo");
+    let id = dispatcher.submit(&task, &wishes()).await.unwrap().id();
+    until(&dispatcher, id, Phase::HandedOver).await;
+    world.close("kimi", task.issue_number.unwrap());
+    let record = ended(&dispatcher, id).await;
+    assert_eq!(record.state.phase, Phase::Completed);
+    dispatcher.close(Duration::from_secs(5)).await;
 }
