@@ -8,5 +8,6 @@ mod effects;
 mod kills;
 mod lives;
 mod owner;
+mod page;
 mod scene;
 mod world;
