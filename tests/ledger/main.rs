@@ -7,5 +7,6 @@ mod crashes;
 mod machine;
 mod page;
 mod place;
+mod postgres;
 mod steering;
 mod store;
