@@ -8,5 +8,6 @@ mod machine;
 mod page;
 mod place;
 mod postgres;
+mod server;
 mod steering;
 mod store;

@@ -160,11 +160,13 @@ impl Transaction<'_> {
 
     /// Before events are appended. On PostgreSQL the numbers of events are given out before the
     /// transactions are kept that brought them, in another order: whoever reads must stop before
-    /// the first number that a running one may have. This says which, for as long as it runs.
+    /// the first number that a running one may have. A shared lock tells which, for as long as the
+    /// transaction runs: 16 bits for the schema, 48 for the number.
     pub(super) async fn mark_events(&mut self) -> Result<(), Fault> {
         const MARK: Sql = Sql::both(
-            "SELECT pg_advisory_xact_lock_shared(hashtext(current_schema() || '.events'), \
-                 (last_value >> 8)::int) FROM events_seq_seq",
+            "SELECT pg_advisory_xact_lock_shared( \
+                 ((hashtext(current_schema())::bigint & 65535) << 48) | last_value) \
+             FROM events_seq_seq",
         );
         match self {
             Self::Sqlite(_) => Ok(()),
@@ -180,10 +182,10 @@ impl Transaction<'_> {
         const LAST: Sql =
             Sql::both("SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM events_seq_seq");
         const RUNNING: Sql = Sql::both(
-            "SELECT min(objid::bigint) << 8 FROM pg_locks WHERE locktype = 'advisory' \
+            "SELECT min(((classid::bigint & 65535) << 32) | objid::bigint) FROM pg_locks \
+             WHERE locktype = 'advisory' AND mode = 'ShareLock' AND objsubid = 1 \
              AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
-             AND classid = (hashtext(current_schema() || '.events')::bigint & 4294967295)::oid \
-             AND objsubid = 2",
+             AND classid::bigint >> 16 = hashtext(current_schema())::bigint & 65535",
         );
         if let Self::Sqlite(_) = self {
             return Ok(None);

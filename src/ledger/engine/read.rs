@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use super::lease::Lease;
-use super::{count, owners, parse, statements as sql};
+use super::lease::{Lease, ticks};
+use super::{count, millis, owners, parse, statements as sql};
 use crate::ledger::database::{Connection, Database, Fault, Mode, Param, Sql, Transaction};
 use crate::ledger::handle::Options;
 use crate::ledger::machine::{Dispatch, Phase, SlotHold};
@@ -15,8 +15,6 @@ use crate::ledger::store::{
     Agent, AttemptRecord, Entry, Errand, Glance, LedgerError, Record, Story, Watched,
 };
 
-/// So often a connection may turn out to be gone, before it is an error.
-const TRIES: usize = 3;
 /// A database that does not answer for so long is gone.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -33,7 +31,7 @@ pub(in crate::ledger) struct Reader {
 macro_rules! read {
     ($reader:expr, |$transaction:ident| $work:expr) => {{
         let reader: &Reader = $reader;
-        let mut tries = 0;
+        let began = ticks();
         loop {
             let mut connection = reader.connection.lock().await;
             let work = async {
@@ -49,9 +47,9 @@ macro_rules! read {
             };
             let came = tokio::time::timeout(PATIENCE, work).await;
             let came = came.unwrap_or_else(|_| Err(Fault::Lost("it does not answer".to_owned())));
-            tries += 1;
+            let late = ticks() > began.saturating_add(millis(PATIENCE));
             match came {
-                Err(Fault::Lost(_)) if tries < TRIES => *connection = None,
+                Err(Fault::Lost(_)) if !late => *connection = None,
                 came => break came.map_err(LedgerError::from),
             }
         }
