@@ -7,7 +7,8 @@ PINNED := --constraint tests/python/requirements.txt
 
 # What the tests need beside Rust, Python and a C compiler, as command:package, such as
 # `node:nodejs psql:postgresql-client`. For root `make test` installs them; anybody else is told how to.
-TEST_NEEDS := git:git node:nodejs npm:npm chromium:chromium
+TEST_NEEDS := git:git node:nodejs npm:npm chromium:chromium \
+  pg_ctlcluster:postgresql pgbouncer:pgbouncer openssl:openssl
 
 # Drawn once; a failure in `make soak` is repeated with the seed that it printed.
 ifndef SEED

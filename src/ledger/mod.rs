@@ -7,7 +7,7 @@
 //! `docs/state-machine.md` ([`page`]).
 
 //!
-//! [`Ledger`] keeps them in an SQLite file:
+//! [`Ledger`] keeps them, in an SQLite file or in PostgreSQL:
 //!
 //! ```
 //! use serde_json::json;
@@ -32,14 +32,16 @@
 //! # }
 //! ```
 
+mod database;
 pub mod effect;
+mod engine;
+mod handle;
 pub mod machine;
 mod page;
-mod sqlite;
 mod store;
 
+pub use handle::{Answer, Ledger, Moment, Options};
 pub use page::page;
-pub use sqlite::{Answer, Ledger, Moment, Options};
 pub use store::{
     Agent, AttemptRecord, Claim, Entry, Errand, Glance, LedgerError, Record, Recorded, Story,
     Submission, Submitted, Watched,

@@ -260,8 +260,8 @@ pub enum LedgerError {
     /// The database failed. Whether the last change was kept is not known; giving it again is safe.
     #[error("the ledger's database: {0}")]
     Database(String),
-    /// The file is somebody else's.
-    #[error("{0} holds tables that are not a ledger's; the ledger needs a file of its own")]
+    /// The file or the schema is somebody else's.
+    #[error("{0} holds tables that are not a ledger's; the ledger needs a place of its own")]
     Foreign(String),
     /// The file was written by a newer version.
     #[error(
@@ -272,6 +272,24 @@ pub enum LedgerError {
         found: i64,
         /// Ours.
         known: i64,
+    },
+    /// No ledger can lie there, or a task or a name cannot be kept.
+    #[error("{0}")]
+    Unusable(String),
+    /// The file is broken.
+    #[error("the ledger is damaged ({0}): go back to a copy, then `ledger check --restored`")]
+    Damaged(String),
+    /// The database's clock and the machine's have parted. Nothing is claimed, looked for or over
+    /// before every process has had the time to renew its lease.
+    #[error(
+        "the ledger's clock jumped by {} s: claims and expiries wait for another {} ms",
+        by / 1000, left
+    )]
+    ClockJumped {
+        /// How far, in milliseconds.
+        by: i64,
+        /// How much longer, in milliseconds.
+        left: u64,
     },
     /// What was stored cannot be read.
     #[error("the ledger holds what cannot be read: {0}")]

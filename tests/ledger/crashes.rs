@@ -8,7 +8,7 @@ use std::time::Duration;
 use timmy_dispatcher::ledger::Ledger;
 use timmy_dispatcher::ledger::machine::{Phase, SlotHold};
 
-use crate::place::{Place, agents, options};
+use crate::place::{Dialect, Place, agents, on_each, options};
 
 /// Cargo builds the examples beside the tests, where it runs all of them.
 fn worker() -> PathBuf {
@@ -20,7 +20,7 @@ fn worker() -> PathBuf {
 fn start(place: &Place, tasks: u32, seed: u64, point: Option<&str>) -> Child {
     Command::new(worker())
         .arg(place.ledger())
-        .arg(place.0.join("server"))
+        .arg(place.folder.join("server"))
         .args([tasks.to_string(), seed.to_string()])
         .args(point)
         .stderr(if point.is_some() {
@@ -43,7 +43,7 @@ async fn check(place: &Place, tasks: u32) {
         tasks as usize,
         "dispatches were lost or came twice"
     );
-    let server = std::fs::read_to_string(place.0.join("server")).unwrap();
+    let server = std::fs::read_to_string(place.folder.join("server")).unwrap();
     let mut effects: HashMap<&str, Vec<&str>> = HashMap::new();
     for line in server.lines() {
         let (dispatch, rest) = line.split_once(' ').unwrap();
@@ -63,8 +63,8 @@ async fn check(place: &Place, tasks: u32) {
     }
 }
 
-#[tokio::test]
-async fn killed_at_random_hundreds_of_times() {
+on_each!(killed_at_random_hundreds_of_times);
+async fn killed_at_random_hundreds_of_times(dialect: Dialect) {
     const TASKS: u32 = 120;
     let kills = std::env::var("TIMMY_KILLS").map_or(300, |kills| kills.parse().unwrap());
     let mut random = std::env::var("TIMMY_SEED").map_or_else(
@@ -78,7 +78,7 @@ async fn killed_at_random_hundreds_of_times() {
             .wrapping_add(1);
         (random >> 33) % below
     };
-    let place = Place::new();
+    let place = Place::new(dialect);
     let mut workers: Vec<Child> = (0..2)
         .map(|seed| start(&place, TASKS, seed, None))
         .collect();
@@ -100,8 +100,8 @@ async fn killed_at_random_hundreds_of_times() {
     check(&place, TASKS).await;
 }
 
-#[tokio::test]
-async fn killed_at_every_named_point() {
+on_each!(killed_at_every_named_point);
+async fn killed_at_every_named_point(dialect: Dialect) {
     let points = [
         "submit",
         "claim",
@@ -115,7 +115,7 @@ async fn killed_at_every_named_point() {
     for point in points {
         for moment in ["before", "after"] {
             let point = format!("{moment} {point}");
-            let place = Place::new();
+            let place = Place::new(dialect);
             let died = start(&place, 6, 1, Some(&point)).wait().unwrap();
             assert!(!died.success(), "it did not come by at {point:?}");
             assert!(
@@ -127,10 +127,10 @@ async fn killed_at_every_named_point() {
     }
 }
 
-#[tokio::test]
-async fn a_worker_that_slept_through_its_lease_bounces() {
+on_each!(a_worker_that_slept_through_its_lease_bounces);
+async fn a_worker_that_slept_through_its_lease_bounces(dialect: Dialect) {
     const TASKS: u32 = 20;
-    let place = Place::new();
+    let place = Place::new(dialect);
     let mut sleeper = start(&place, TASKS, 1, Some("asleep"));
     let stat = format!("/proc/{}/stat", sleeper.id());
     let stopped = || std::fs::read_to_string(&stat).unwrap().contains(") T ");

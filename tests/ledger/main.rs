@@ -7,5 +7,7 @@ mod crashes;
 mod machine;
 mod page;
 mod place;
+mod postgres;
+mod server;
 mod steering;
 mod store;

@@ -1,4 +1,4 @@
-//! A folder that goes away with its test, and what the tests ask a ledger.
+//! A place for a ledger that goes away with its test, and what the tests ask a ledger.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,17 +8,63 @@ use timmy_dispatcher::ledger::machine::{Channel, Plan};
 use timmy_dispatcher::ledger::{Agent, Ledger, Options, Submission};
 use uuid::Uuid;
 
-pub(crate) struct Place(pub(crate) PathBuf);
+use crate::postgres::Server;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    Sqlite,
+    Postgres,
+}
+
+/// The tests of a function that takes the dialect.
+macro_rules! on_each {
+    ($name:ident) => {
+        mod $name {
+            use crate::place::Dialect;
+
+            #[tokio::test]
+            async fn sqlite() {
+                super::$name(Dialect::Sqlite).await;
+            }
+
+            #[tokio::test]
+            async fn postgres() {
+                super::$name(Dialect::Postgres).await;
+            }
+        }
+    };
+}
+pub(crate) use on_each;
+
+pub(crate) struct Place {
+    pub(crate) folder: PathBuf,
+    ledger: String,
+}
 
 impl Place {
-    pub(crate) fn new() -> Self {
-        let path = std::env::temp_dir().join(format!("ledger-test-{}", Uuid::new_v4()));
-        std::fs::create_dir(&path).unwrap();
-        Self(path)
+    pub(crate) fn new(dialect: Dialect) -> Self {
+        match dialect {
+            Dialect::Sqlite => {
+                let mut place = Self::at("");
+                place.ledger = place.folder.join("dispatch.db").display().to_string();
+                place
+            }
+            Dialect::Postgres => Self::at(&Server::shared().schema()),
+        }
     }
 
-    pub(crate) fn ledger(&self) -> PathBuf {
-        self.0.join("dispatch.db")
+    pub(crate) fn at(ledger: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("ledger-test-{}", Uuid::new_v4()));
+        std::fs::create_dir(&folder).unwrap();
+        Self {
+            folder,
+            ledger: ledger.to_owned(),
+        }
+    }
+
+    /// Its path or URL.
+    pub(crate) fn ledger(&self) -> &str {
+        &self.ledger
     }
 
     pub(crate) async fn open(&self) -> Ledger {
@@ -30,7 +76,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
+        let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 

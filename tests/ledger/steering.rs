@@ -7,7 +7,7 @@ use timmy_dispatcher::ledger::effect;
 use timmy_dispatcher::ledger::machine::{Channel, Effect, Event, Phase, Plan, Timer};
 use timmy_dispatcher::ledger::{Agent, Answer, Glance, Ledger, LedgerError, Options, Submission};
 
-use crate::place::{Place, agents, kimi, options, task};
+use crate::place::{Dialect, Place, agents, kimi, on_each, options, task};
 
 async fn open(place: &Place, agents: Vec<Agent>, options: Options) -> Ledger {
     Ledger::open(place.ledger(), agents, options).await.unwrap()
@@ -21,9 +21,9 @@ fn impatient() -> Options {
         .backoff(Duration::ZERO)
 }
 
-#[tokio::test]
-async fn deadlines_and_silences_come_by_themselves() {
-    let place = Place::new();
+on_each!(deadlines_and_silences_come_by_themselves);
+async fn deadlines_and_silences_come_by_themselves(dialect: Dialect) {
+    let place = Place::new(dialect);
     let hasty = agents(1)
         .into_iter()
         .map(|agent| Agent {
@@ -55,9 +55,9 @@ async fn deadlines_and_silences_come_by_themselves() {
     assert_eq!(ledger.due(10).await.unwrap(), 0);
 }
 
-#[tokio::test]
-async fn a_deadline_outlasts_being_held_and_a_sign_of_life_begins_the_grace_anew() {
-    let place = Place::new();
+on_each!(a_deadline_outlasts_being_held_and_a_sign_of_life_begins_the_grace_anew);
+async fn a_deadline_outlasts_being_held_and_a_sign_of_life_begins_the_grace_anew(dialect: Dialect) {
+    let place = Place::new(dialect);
     let ledger = place.open().await;
     let id = ledger.submit(task("x")).await.unwrap().id;
     ledger.claim(kimi(), 1).await.unwrap();
@@ -88,9 +88,9 @@ async fn a_deadline_outlasts_being_held_and_a_sign_of_life_begins_the_grace_anew
     }
 }
 
-#[tokio::test]
-async fn a_glance_says_what_there_is_to_do() {
-    let place = Place::new();
+on_each!(a_glance_says_what_there_is_to_do);
+async fn a_glance_says_what_there_is_to_do(dialect: Dialect) {
+    let place = Place::new(dialect);
     let ledger = open(&place, agents(1), impatient()).await;
     assert_eq!(ledger.glance().await.unwrap(), Glance::default());
     let id = ledger.submit(task("x")).await.unwrap().id;
@@ -112,9 +112,9 @@ async fn a_glance_says_what_there_is_to_do() {
     }
 }
 
-#[tokio::test]
-async fn a_retry_waits_and_is_queued_again() {
-    let place = Place::new();
+on_each!(a_retry_waits_and_is_queued_again);
+async fn a_retry_waits_and_is_queued_again(dialect: Dialect) {
+    let place = Place::new(dialect);
     let ledger = open(&place, agents(1), impatient()).await;
     let mut plan = Plan::new(["api"]);
     plan.has_issue = false;
@@ -160,9 +160,9 @@ async fn a_retry_waits_and_is_queued_again() {
     );
 }
 
-#[tokio::test]
-async fn who_is_busy_is_stood_in_for_where_that_is_wanted() {
-    let place = Place::new();
+on_each!(who_is_busy_is_stood_in_for_where_that_is_wanted);
+async fn who_is_busy_is_stood_in_for_where_that_is_wanted(dialect: Dialect) {
+    let place = Place::new(dialect);
     let ledger = open(&place, agents(1), options()).await;
     let both = || vec!["kimi".to_owned(), "api".to_owned()];
     let mut ids = Vec::new();
@@ -184,9 +184,9 @@ async fn who_is_busy_is_stood_in_for_where_that_is_wanted() {
     );
 }
 
-#[tokio::test]
-async fn a_pause_says_so() {
-    let place = Place::new();
+on_each!(a_pause_says_so);
+async fn a_pause_says_so(dialect: Dialect) {
+    let place = Place::new(dialect);
     let ledger = place.open().await;
     let id = ledger.submit(task("x")).await.unwrap().id;
     ledger.pause(Some("kimi".to_owned()), true).await.unwrap();
@@ -205,9 +205,9 @@ async fn a_pause_says_so() {
     assert!(matches!(unknown, LedgerError::UnknownAgent { .. }));
 }
 
-#[tokio::test]
-async fn a_visitor_submits_and_cancels_and_looks_after_nothing() {
-    let place = Place::new();
+on_each!(a_visitor_submits_and_cancels_and_looks_after_nothing);
+async fn a_visitor_submits_and_cancels_and_looks_after_nothing(dialect: Dialect) {
+    let place = Place::new(dialect);
     let worker = place.open().await;
     let visitor = Ledger::visit(place.ledger(), options()).await.unwrap();
     let before = worker.version().await.unwrap();
@@ -229,9 +229,9 @@ async fn a_visitor_submits_and_cancels_and_looks_after_nothing() {
     );
 }
 
-#[tokio::test]
-async fn a_repo_with_another_name() {
-    let place = Place::new();
+on_each!(a_repo_with_another_name);
+async fn a_repo_with_another_name(dialect: Dialect) {
+    let place = Place::new(dialect);
     let ledger = place.open().await;
     let mut submission = Submission::new(json!({ "repo": "o/old" }), Plan::new(["kimi"]));
     submission.subject = Some("http://git/o/old#7".to_owned());
@@ -248,9 +248,9 @@ async fn a_repo_with_another_name() {
     assert_eq!(record.state.phase, Phase::Queued);
 }
 
-#[tokio::test]
-async fn an_effect_can_be_hastened_and_given_up() {
-    let place = Place::new();
+on_each!(an_effect_can_be_hastened_and_given_up);
+async fn an_effect_can_be_hastened_and_given_up(dialect: Dialect) {
+    let place = Place::new(dialect);
     let ledger = place.open().await;
     let id = ledger.submit(task("x")).await.unwrap().id;
     ledger.claim(kimi(), 1).await.unwrap();
@@ -270,11 +270,11 @@ async fn an_effect_can_be_hastened_and_given_up() {
     assert_eq!(ledger.outbox(10).await.unwrap().len(), 1);
 }
 
-#[tokio::test]
-async fn what_ran_in_a_lost_process_is_lost_with_it() {
+on_each!(what_ran_in_a_lost_process_is_lost_with_it);
+async fn what_ran_in_a_lost_process_is_lost_with_it(dialect: Dialect) {
     for (idempotent, phase) in [(false, Phase::WorkerLost), (true, Phase::RetryWait)] {
         for started in [false, true] {
-            let place = Place::new();
+            let place = Place::new(dialect);
             let local = Agent {
                 idempotent,
                 ..Agent::new("timmy", Channel::Local)

@@ -7,7 +7,7 @@ use timmy_dispatcher::ledger::{Answer, Ledger, LedgerError, Recorded, Submission
 use timmy_dispatcher::task::DispatchStatus;
 use uuid::Uuid;
 
-use crate::place::{Place, agents, kimi, options, task};
+use crate::place::{Dialect, Place, agents, kimi, on_each, options, task};
 
 /// Carries out everything that is to be done, each at once and well.
 async fn settle(ledger: &Ledger) -> Vec<Effect> {
@@ -27,9 +27,9 @@ async fn settle(ledger: &Ledger) -> Vec<Effect> {
     }
 }
 
-#[tokio::test]
-async fn a_life_from_the_submission_to_the_end() {
-    let place = Place::new();
+on_each!(a_life_from_the_submission_to_the_end);
+async fn a_life_from_the_submission_to_the_end(dialect: Dialect) {
+    let place = Place::new(dialect);
     let ledger = place.open().await;
     let id = ledger.submit(task("x")).await.unwrap().id;
     assert_eq!(
@@ -90,9 +90,9 @@ async fn a_life_from_the_submission_to_the_end() {
     assert_eq!(rest, entries[5..]);
 }
 
-#[tokio::test]
-async fn a_second_submission_is_the_first() {
-    let place = Place::new();
+on_each!(a_second_submission_is_the_first);
+async fn a_second_submission_is_the_first(dialect: Dialect) {
+    let place = Place::new(dialect);
     let ledger = place.open().await;
     let mut first = task("x");
     first.subject = Some("http://git/timmy/swarm#7".to_owned());
@@ -114,9 +114,9 @@ async fn a_second_submission_is_the_first() {
     );
 }
 
-#[tokio::test]
-async fn an_idempotency_key_belongs_to_one_task_for_good() {
-    let place = Place::new();
+on_each!(an_idempotency_key_belongs_to_one_task_for_good);
+async fn an_idempotency_key_belongs_to_one_task_for_good(dialect: Dialect) {
+    let place = Place::new(dialect);
     let ledger = place.open().await;
     let keyed = |title: &str| {
         let mut submission = task(title);
@@ -137,9 +137,9 @@ async fn an_idempotency_key_belongs_to_one_task_for_good() {
     assert!(ledger.submit(keyed("y")).await.unwrap().new);
 }
 
-#[tokio::test]
-async fn no_more_than_the_slots_and_the_urgent_and_old_first() {
-    let place = Place::new();
+on_each!(no_more_than_the_slots_and_the_urgent_and_old_first);
+async fn no_more_than_the_slots_and_the_urgent_and_old_first(dialect: Dialect) {
+    let place = Place::new(dialect);
     let ledger = place.open().await;
     let mut ids = Vec::new();
     for priority in [0, 0, 5] {
@@ -172,9 +172,9 @@ async fn no_more_than_the_slots_and_the_urgent_and_old_first() {
     assert_eq!(ledger.claim(kimi(), 10).await.unwrap()[0].id, ids[1]);
 }
 
-#[tokio::test]
-async fn many_processes_never_share_a_slot() {
-    let place = Place::new();
+on_each!(many_processes_never_share_a_slot);
+async fn many_processes_never_share_a_slot(dialect: Dialect) {
+    let place = Place::new(dialect);
     let first = place.open().await;
     for number in 0..20 {
         first.submit(task(&number.to_string())).await.unwrap();
@@ -191,9 +191,9 @@ async fn many_processes_never_share_a_slot() {
     assert_eq!(taken.count(), 2);
 }
 
-#[tokio::test]
-async fn what_is_stale_is_recorded_and_changes_nothing() {
-    let place = Place::new();
+on_each!(what_is_stale_is_recorded_and_changes_nothing);
+async fn what_is_stale_is_recorded_and_changes_nothing(dialect: Dialect) {
+    let place = Place::new(dialect);
     let ledger = place.open().await;
     let id = ledger.submit(task("x")).await.unwrap().id;
     ledger.claim(kimi(), 1).await.unwrap();
@@ -217,9 +217,9 @@ async fn what_is_stale_is_recorded_and_changes_nothing() {
     assert!(matches!(unknown, Err(LedgerError::Unknown(_))));
 }
 
-#[tokio::test]
-async fn an_effect_in_doubt_is_looked_for_before_it_is_sent_again() {
-    let place = Place::new();
+on_each!(an_effect_in_doubt_is_looked_for_before_it_is_sent_again);
+async fn an_effect_in_doubt_is_looked_for_before_it_is_sent_again(dialect: Dialect) {
+    let place = Place::new(dialect);
     let ledger = place.open().await;
     ledger.submit(task("x")).await.unwrap();
     ledger.claim(kimi(), 1).await.unwrap();
@@ -260,9 +260,9 @@ async fn an_effect_in_doubt_is_looked_for_before_it_is_sent_again() {
     assert_eq!(came, Some(effect::Phase::Done));
 }
 
-#[tokio::test]
-async fn what_could_not_be_looked_for_stays_in_doubt() {
-    let place = Place::new();
+on_each!(what_could_not_be_looked_for_stays_in_doubt);
+async fn what_could_not_be_looked_for_stays_in_doubt(dialect: Dialect) {
+    let place = Place::new(dialect);
     let ledger = place.open().await;
     ledger.submit(task("x")).await.unwrap();
     ledger.claim(kimi(), 1).await.unwrap();
@@ -275,11 +275,11 @@ async fn what_could_not_be_looked_for_stays_in_doubt() {
     assert_eq!(ledger.doubtful(10).await.unwrap(), []); // not before the hour is over
 }
 
-#[tokio::test]
-async fn what_was_taken_back_while_it_was_on_its_way_is_not_sent_again() {
+on_each!(what_was_taken_back_while_it_was_on_its_way_is_not_sent_again);
+async fn what_was_taken_back_while_it_was_on_its_way_is_not_sent_again(dialect: Dialect) {
     let later = Answer::NotTaken(Duration::ZERO);
     for answers in [&[later][..], &[Answer::Lost, Answer::Found(0, None)]] {
-        let place = Place::new();
+        let place = Place::new(dialect);
         let ledger = place.open().await;
         let id = ledger.submit(task("x")).await.unwrap().id;
         ledger.claim(kimi(), 1).await.unwrap();
@@ -295,9 +295,9 @@ async fn what_was_taken_back_while_it_was_on_its_way_is_not_sent_again() {
     }
 }
 
-#[tokio::test]
-async fn a_note_is_kept_beside_what_happened() {
-    let place = Place::new();
+on_each!(a_note_is_kept_beside_what_happened);
+async fn a_note_is_kept_beside_what_happened(dialect: Dialect) {
+    let place = Place::new(dialect);
     let ledger = place.open().await;
     let id = ledger.submit(task("x")).await.unwrap().id;
     let said = json!({ "ids": [4, 5] });
@@ -310,9 +310,9 @@ async fn a_note_is_kept_beside_what_happened() {
     );
 }
 
-#[tokio::test]
-async fn a_refused_comment_hands_the_task_to_nobody() {
-    let place = Place::new();
+on_each!(a_refused_comment_hands_the_task_to_nobody);
+async fn a_refused_comment_hands_the_task_to_nobody(dialect: Dialect) {
+    let place = Place::new(dialect);
     let ledger = place.open().await;
     let id = ledger.submit(task("x")).await.unwrap().id;
     ledger.claim(kimi(), 1).await.unwrap();
@@ -327,9 +327,9 @@ async fn a_refused_comment_hands_the_task_to_nobody() {
     assert_eq!(ledger.get(id).await.unwrap().state.phase, Phase::Escalated);
 }
 
-#[tokio::test]
-async fn a_post_in_doubt_is_not_repeated() {
-    let place = Place::new();
+on_each!(a_post_in_doubt_is_not_repeated);
+async fn a_post_in_doubt_is_not_repeated(dialect: Dialect) {
+    let place = Place::new(dialect);
     let ledger = place.open().await;
     let mut plan = Plan::new(["api"]);
     plan.has_issue = false;
@@ -350,9 +350,9 @@ async fn a_post_in_doubt_is_not_repeated() {
     assert_eq!(ledger.send(10).await.unwrap(), []);
 }
 
-#[tokio::test]
-async fn an_older_configuration_claims_nothing() {
-    let place = Place::new();
+on_each!(an_older_configuration_claims_nothing);
+async fn an_older_configuration_claims_nothing(dialect: Dialect) {
+    let place = Place::new(dialect);
     let old = place.open().await;
     old.submit(task("x")).await.unwrap();
     let new = Ledger::open(place.ledger(), agents(5), options())
@@ -373,9 +373,9 @@ async fn an_older_configuration_claims_nothing() {
     );
 }
 
-#[tokio::test]
-async fn who_is_gone_is_taken_over_from_and_nothing_is_handed_out_again() {
-    let place = Place::new();
+on_each!(who_is_gone_is_taken_over_from_and_nothing_is_handed_out_again);
+async fn who_is_gone_is_taken_over_from_and_nothing_is_handed_out_again(dialect: Dialect) {
+    let place = Place::new(dialect);
     let first = place.open().await;
     let id = first.submit(task("x")).await.unwrap().id;
     first.claim(kimi(), 1).await.unwrap();
@@ -401,7 +401,7 @@ async fn a_foreign_or_newer_file_is_left_alone() {
     use sqlx::Connection;
     use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
-    let place = Place::new();
+    let place = Place::new(Dialect::Sqlite);
     let file = SqliteConnectOptions::new()
         .filename(place.ledger())
         .create_if_missing(true);
@@ -416,7 +416,7 @@ async fn a_foreign_or_newer_file_is_left_alone() {
     assert!(matches!(refused, LedgerError::Foreign(_)), "{refused}");
     assert_eq!(std::fs::read(place.ledger()).unwrap(), before);
 
-    let place = Place::new();
+    let place = Place::new(Dialect::Sqlite);
     drop(place.open().await);
     let file = SqliteConnectOptions::new().filename(place.ledger());
     let mut newer = SqliteConnection::connect_with(&file).await.unwrap();
@@ -430,11 +430,11 @@ async fn a_foreign_or_newer_file_is_left_alone() {
         refused,
         LedgerError::Newer {
             found: 99,
-            known: 1
+            known: 2
         }
     );
 
-    let place = Place::new();
+    let place = Place::new(Dialect::Sqlite);
     std::fs::write(place.ledger(), "a text, and no database at all".repeat(100)).unwrap();
     let refused = Ledger::open(place.ledger(), agents(1), options())
         .await

@@ -238,6 +238,25 @@ impl Event {
         }
     }
 
+    /// The same about another attempt.
+    pub(in crate::ledger) fn of(&self, attempt: u64) -> Self {
+        let mut event = self.clone();
+        match &mut event {
+            Self::SignOfLife { fence }
+            | Self::Finished { fence, .. }
+            | Self::AgentFailed { fence, .. }
+            | Self::GatesPassed { fence }
+            | Self::GatesFailed { fence, .. }
+            | Self::DeadlinePassed { fence }
+            | Self::WorkerLost { fence }
+            | Self::LabelTaken { fence, .. }
+            | Self::Reassigned { fence, .. }
+            | Self::Silent { fence } => *fence = attempt,
+            _ => {}
+        }
+        event
+    }
+
     /// Why it happened, as a dispatch that waits because of it will say.
     #[must_use]
     pub fn reason(&self) -> String {

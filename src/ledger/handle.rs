@@ -1,36 +1,22 @@
-//! The ledger in an SQLite file: one writer per process, whose transactions hold as many changes as
-//! are waiting, so that many share one `fsync`.
+//! A ledger as its callers see it.
 
-mod change;
-mod effects;
-mod lease;
-mod owners;
-mod read;
-mod schema;
-mod submit;
-mod writer;
-
-use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection};
-use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
+use super::database::{Database, Fault, Mode, Place};
 use super::effect;
-use super::machine::{Effect, Event};
+use super::engine::{self, Alive, Asked, Lease, Outcome, Reader, Request, Writer};
+use super::machine::Event;
 use super::store::{
     Agent, Claim, Entry, Errand, Glance, LedgerError, Record, Recorded, Story, Submission,
     Submitted, Watched,
 };
-use writer::Job;
-
-/// How long to wait for another process that has the file to itself.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// When a commit is about to be made or has been made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,12 +33,14 @@ type Observer = Arc<dyn Fn(Moment, &[&'static str]) + Send + Sync>;
 /// How a ledger is opened.
 #[derive(Clone)]
 pub struct Options {
-    lease: Duration,
-    quarantine: Duration,
-    grace: Duration,
-    review: Duration,
-    backoff: Duration,
-    observer: Option<Observer>,
+    pub(super) lease: Duration,
+    pub(super) quarantine: Duration,
+    pub(super) grace: Duration,
+    pub(super) review: Duration,
+    pub(super) backoff: Duration,
+    pub(super) observer: Option<Observer>,
+    pub(super) without_fence: bool,
+    clock: Option<Arc<AtomicI64>>,
 }
 
 impl Default for Options {
@@ -66,6 +54,8 @@ impl Default for Options {
             review: Duration::from_secs(7 * 24 * 3600),
             backoff: Duration::from_secs(30),
             observer: None,
+            without_fence: false,
+            clock: None,
         }
     }
 }
@@ -107,6 +97,27 @@ impl Options {
         self
     }
 
+    /// For tests: the database's clock is wrong by so many milliseconds.
+    #[must_use]
+    pub fn clock(mut self, offset: Arc<AtomicI64>) -> Self {
+        self.clock = Some(offset);
+        self
+    }
+
+    pub(super) fn clock_offset(&self) -> i64 {
+        self.clock
+            .as_ref()
+            .map_or(0, |offset| offset.load(Ordering::SeqCst))
+    }
+
+    /// For tests, to show that they can fail: neither a lost lease nor a fence keeps anybody from
+    /// anything.
+    #[must_use]
+    pub const fn without_fence(mut self) -> Self {
+        self.without_fence = true;
+        self
+    }
+
     /// Calls `observer` before and after every commit, on the writer's task; a test can stop the
     /// process there.
     #[must_use]
@@ -128,91 +139,133 @@ impl std::fmt::Debug for Options {
     }
 }
 
-/// A ledger in a file of its own on a local disk, which several processes of the machine may share.
+/// Asks for something and takes the answer apart.
+macro_rules! ask {
+    ($ledger:expr, $request:expr, Outcome::Done) => {
+        $ledger.ask($request).await.map(drop)
+    };
+    ($ledger:expr, $request:expr, $outcome:path) => {
+        match $ledger.ask($request).await? {
+            $outcome(answer) => Ok(answer),
+            _ => Err(LedgerError::Database("another request's answer".to_owned())),
+        }
+    };
+}
+
+/// A ledger: in a file of its own on a local disk, which several processes of the machine may share,
+/// or in a schema of its own of a PostgreSQL database, which several machines may.
 ///
 /// Nothing else may open the file in the same process: another copy of SQLite would drop this one's
 /// locks when it closes it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Ledger {
-    jobs: mpsc::Sender<Job>,
-    reader: Arc<Mutex<SqliteConnection>>,
+    jobs: mpsc::Sender<Asked>,
+    reader: Arc<Reader>,
     owner: Uuid,
-    lease: Arc<lease::Lease>,
+    lease: Arc<Lease>,
     /// Held for as long as the process lives: the proof for others that it does.
-    _alive: Option<Arc<owners::Alive>>,
-    place: PathBuf,
+    _alive: Option<Arc<Alive>>,
+    place: Place,
     process: u32,
     changes: watch::Receiver<u64>,
+    without_fence: bool,
+}
+
+impl std::fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ledger")
+            .field("place", &self.place())
+            .field("owner", &self.owner)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Ledger {
-    /// Opens the file, or makes it. Must run inside a tokio runtime.
+    /// Opens the ledger, or makes it: at the path of a file, at `sqlite:///path`, or at
+    /// `postgresql://…`. Must run inside a tokio runtime.
+    ///
+    /// On PostgreSQL it lies in a schema of its own, `timmy_dispatcher` or the one that
+    /// `?schema=…` names. `?pgbouncer=true` says that PgBouncer, or the like, stands before it in
+    /// transaction mode: then no statement is kept on a server and nothing is asked outside of a
+    /// transaction; and that a process is dead is known only by its lease.
     ///
     /// # Errors
-    /// [`LedgerError::Foreign`] for a file with other tables, [`LedgerError::Newer`] for one of a
-    /// newer version, [`LedgerError::Database`] where it cannot be opened.
+    /// [`LedgerError::Foreign`] where there are other tables, [`LedgerError::Newer`] for one of a
+    /// newer version, [`LedgerError::Unusable`] for a place that cannot be, and
+    /// [`LedgerError::Database`] where it cannot be opened.
     pub async fn open(
-        path: impl AsRef<Path>,
+        at: impl AsRef<Path>,
         agents: Vec<Agent>,
         options: Options,
     ) -> Result<Self, LedgerError> {
-        Self::open_as(path.as_ref(), Some(agents), options).await
+        Self::open_as(at.as_ref(), Some(agents), options).await
     }
 
-    /// Opens the file for who looks and submits and cancels, but looks after nothing: it brings no
+    /// Opens the ledger for who looks and submits and cancels, but looks after nothing: it brings no
     /// agents of its own, and claims and sends nothing.
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub async fn visit(path: impl AsRef<Path>, options: Options) -> Result<Self, LedgerError> {
-        Self::open_as(path.as_ref(), None, options).await
+    pub async fn visit(at: impl AsRef<Path>, options: Options) -> Result<Self, LedgerError> {
+        Self::open_as(at.as_ref(), None, options).await
     }
 
     async fn open_as(
-        path: &Path,
+        at: &Path,
         agents: Option<Vec<Agent>>,
         options: Options,
     ) -> Result<Self, LedgerError> {
-        let place = path.to_owned();
-        let shown = place.display().to_string();
-        let plain = SqliteConnectOptions::from_str("sqlite://")?
-            .filename(&place)
-            .create_if_missing(true)
-            .busy_timeout(PATIENCE)
-            .foreign_keys(true)
-            .synchronous(SqliteSynchronous::Full)
-            .disable_statement_logging();
-        // A foreign file is looked at before anything about it is changed, its journal mode included.
-        let mut first = plain.connect().await.map_err(not_ours(&shown))?;
-        schema::migrate(&mut first, &shown).await?;
-        first.close().await?;
-        let ours = plain.journal_mode(SqliteJournalMode::Wal);
-        let mut connection = patiently(&ours).await?;
-        let reader = patiently(&ours.clone().read_only(true)).await?;
+        let database = match at.to_str() {
+            Some(url) => Database::new(url)?,
+            None => Database::file(at)?,
+        };
+        database.migrate().await?;
+        let mut connection = database.connect(true).await?;
+        let reading = database.connect(false).await?;
+        let place = database.place().clone();
         let owner = Uuid::now_v7();
-        let lease = Arc::new(lease::Lease::new(options.lease));
+        let works = agents.is_some();
+        let session = works && database.has_sessions();
         let mut alive = None;
+        if let (true, Place::File(path)) = (works, &place) {
+            let proof = Alive::new(path, owner)
+                .map_err(|error| LedgerError::Database(format!("{place}: {error}")))?;
+            alive = Some(Arc::new(proof));
+        }
+        if session {
+            engine::hold(&mut connection, owner).await?;
+        }
+        let lease = Arc::new(Lease::new(options.lease));
         let (revision, agents) = match agents {
             Some(agents) => {
-                let proof = owners::Alive::new(&place, owner)
-                    .map_err(|error| LedgerError::Database(format!("{shown}: {error}")))?;
-                alive = Some(Arc::new(proof));
-                let lease = options.lease;
-                let revision = owners::enter(&mut connection, owner, &agents, lease).await?;
-                (revision, agents)
+                let enter = engine::enter(&mut connection, owner, &agents, &options, session);
+                (enter.await?, agents)
             }
             None => {
                 lease.lost();
-                owners::in_force(&mut connection).await?
+                let mut transaction = connection.begin(Mode::Read).await.map_err(Fault::from)?;
+                let agents = engine::in_force(&mut transaction).await?;
+                transaction.end().await.map_err(Fault::from)?;
+                agents
             }
         };
         let (jobs, waiting) = mpsc::channel(1024);
         let (changes, changed) = watch::channel(0);
-        let writer = writer::Writer {
+        let reader = Reader::new(
+            database.clone(),
+            reading,
             owner,
+            Arc::clone(&lease),
+            options.clone(),
+        );
+        let without_fence = options.without_fence;
+        let writer = Writer {
+            owner,
+            works,
             revision,
             lease: Arc::clone(&lease),
             agents,
+            database,
             place: place.clone(),
             options,
             changes,
@@ -220,20 +273,21 @@ impl Ledger {
         tokio::spawn(writer.run(connection, waiting));
         Ok(Self {
             jobs,
-            reader: Arc::new(Mutex::new(reader)),
+            reader: Arc::new(reader),
             owner,
             lease,
             _alive: alive,
             place,
             process: std::process::id(),
             changes: changed,
+            without_fence,
         })
     }
 
-    /// The file.
+    /// Where it lies, as it may be shown: without a password.
     #[must_use]
-    pub fn place(&self) -> &Path {
-        &self.place
+    pub fn place(&self) -> String {
+        self.place.to_string()
     }
 
     /// Under which name this process looks after dispatches.
@@ -248,8 +302,11 @@ impl Ledger {
     /// [`LedgerError::OtherTask`] where the idempotency key belongs to another task, and
     /// [`LedgerError::UnknownAgent`].
     pub async fn submit(&self, submission: Submission) -> Result<Submitted, LedgerError> {
-        self.ask(|reply| Job::Submit(Box::new(submission), reply))
-            .await
+        ask!(
+            self,
+            Request::Submit(Box::new(submission)),
+            Outcome::Submitted
+        )
     }
 
     /// Takes up to `limit` dispatches that are ready, each with a free slot of its agent; only those
@@ -262,7 +319,7 @@ impl Ledger {
         agents: Vec<String>,
         limit: usize,
     ) -> Result<Vec<Claim>, LedgerError> {
-        self.ask(|reply| Job::Claim(agents, limit, reply)).await
+        ask!(self, Request::Claim(agents, limit), Outcome::Claims)
     }
 
     /// Tells a dispatch what happened.
@@ -283,8 +340,11 @@ impl Ledger {
         event: Event,
         evidence: Value,
     ) -> Result<Recorded, LedgerError> {
-        self.ask(|reply| Job::Record(id, event, evidence, reply))
-            .await
+        ask!(
+            self,
+            Request::Record(id, event, evidence),
+            Outcome::Recorded
+        )
     }
 
     /// Keeps something in the record of everything that changes no state: what is about to be
@@ -299,8 +359,7 @@ impl Ledger {
         kind: &'static str,
         body: Value,
     ) -> Result<(), LedgerError> {
-        self.ask(|reply| Job::Note(id, fence, kind, body, reply))
-            .await
+        ask!(self, Request::Note(id, fence, kind, body), Outcome::Done)
     }
 
     /// Raises the deadlines, retries and silences whose time has come, up to `limit` dispatches, and
@@ -309,7 +368,7 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::LeaseLost`].
     pub async fn due(&self, limit: usize) -> Result<usize, LedgerError> {
-        self.ask(|reply| Job::Due(limit, reply)).await
+        ask!(self, Request::Due(limit), Outcome::Count)
     }
 
     /// Gives an agent, or with `None` all of them, no more tasks, or tasks again.
@@ -317,7 +376,7 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::UnknownAgent`].
     pub async fn pause(&self, agent: Option<String>, paused: bool) -> Result<(), LedgerError> {
-        self.ask(|reply| Job::Pause(agent, paused, reply)).await
+        ask!(self, Request::Pause(agent, paused), Outcome::Done)
     }
 
     /// A repository has another name: what is open about it goes on there, and what was held is
@@ -327,7 +386,7 @@ impl Ledger {
     /// [`LedgerError::Database`], also where something is open about the same issue there.
     pub async fn relocate(&self, from: &str, to: &str) -> Result<usize, LedgerError> {
         let (from, to) = (from.to_owned(), to.to_owned());
-        self.ask(|reply| Job::Relocate(from, to, reply)).await
+        ask!(self, Request::Relocate(from, to), Outcome::Count)
     }
 
     /// Has an effect that waits tried at once. False: it does not wait.
@@ -335,8 +394,11 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Unknown`] for no such effect.
     pub async fn hasten(&self, effect: Uuid) -> Result<bool, LedgerError> {
-        self.ask(|reply| Job::Steer(effect, effect::Event::Hasten, reply))
-            .await
+        ask!(
+            self,
+            Request::Steer(effect, effect::Event::Hasten),
+            Outcome::Whether
+        )
     }
 
     /// Gives up an effect, whatever became of it. False: it is on its way this moment, or settled.
@@ -344,8 +406,11 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Unknown`] for no such effect.
     pub async fn abandon(&self, effect: Uuid) -> Result<bool, LedgerError> {
-        self.ask(|reply| Job::Steer(effect, effect::Event::Abandon, reply))
-            .await
+        ask!(
+            self,
+            Request::Steer(effect, effect::Event::Abandon),
+            Outcome::Whether
+        )
     }
 
     /// Takes up to `limit` effects whose turn it is. They count as sent when this returns, so each
@@ -354,7 +419,7 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::LeaseLost`].
     pub async fn send(&self, limit: usize) -> Result<Vec<Errand>, LedgerError> {
-        self.ask(|reply| Job::Send(limit, reply)).await
+        ask!(self, Request::Send(limit), Outcome::Errands)
     }
 
     /// The effects in doubt whose quarantine has passed, to be looked for and then
@@ -363,7 +428,7 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::LeaseLost`].
     pub async fn doubtful(&self, limit: usize) -> Result<Vec<Errand>, LedgerError> {
-        self.ask(|reply| Job::Doubtful(limit, reply)).await
+        ask!(self, Request::Doubtful(limit), Outcome::Errands)
     }
 
     /// Says what became of an errand; `remote_id` is what the server calls it, `reason` why it was
@@ -377,8 +442,7 @@ impl Ledger {
         event: Answer,
     ) -> Result<Option<effect::Phase>, LedgerError> {
         let (id, sends) = (errand.id, errand.row.sends);
-        self.ask(|reply| Job::Answered(id, sends, event, reply))
-            .await
+        ask!(self, Request::Answered(id, sends, event), Outcome::Answered)
     }
 
     /// How long others certainly leave this process alone, by a clock of its own that goes on while
@@ -386,6 +450,9 @@ impl Ledger {
     /// look here between [`send`](Self::send) and the request.
     #[must_use]
     pub fn lease_left(&self) -> Duration {
+        if self.without_fence {
+            return Duration::MAX;
+        }
         self.lease.left()
     }
 
@@ -394,7 +461,7 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Database`].
     pub async fn leave(&self) -> Result<(), LedgerError> {
-        self.ask(Job::Leave).await
+        ask!(self, Request::Leave, Outcome::Done)
     }
 
     /// Renews the lease.
@@ -402,7 +469,7 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::LeaseLost`].
     pub async fn heartbeat(&self) -> Result<(), LedgerError> {
-        self.ask(Job::Heartbeat).await
+        ask!(self, Request::Heartbeat, Outcome::Done)
     }
 
     /// Takes over from processes that are dead, or silent for longer than their lease: their
@@ -412,7 +479,7 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::LeaseLost`].
     pub async fn take_over(&self) -> Result<usize, LedgerError> {
-        self.ask(Job::TakeOver).await
+        ask!(self, Request::TakeOver, Outcome::Count)
     }
 
     /// Removes what ended more than `age` ago, up to `limit` dispatches, and yields how many.
@@ -420,7 +487,7 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Database`].
     pub async fn prune(&self, age: Duration, limit: usize) -> Result<usize, LedgerError> {
-        self.ask(|reply| Job::Prune(age, limit, reply)).await
+        ask!(self, Request::Prune(age, limit), Outcome::Count)
     }
 
     /// A dispatch.
@@ -429,7 +496,7 @@ impl Ledger {
     /// [`LedgerError::Unknown`].
     pub async fn get(&self, id: Uuid) -> Result<Record, LedgerError> {
         self.here()?;
-        read::get(&mut *self.reader.lock().await, id).await
+        self.reader.get(id).await
     }
 
     /// The newest dispatches first, unfinished ones only or all.
@@ -438,7 +505,7 @@ impl Ledger {
     /// [`LedgerError::Database`].
     pub async fn list(&self, finished: bool, limit: usize) -> Result<Vec<Record>, LedgerError> {
         self.here()?;
-        read::list(&mut *self.reader.lock().await, finished, limit).await
+        self.reader.list(finished, limit).await
     }
 
     /// All that is known of a dispatch.
@@ -447,7 +514,7 @@ impl Ledger {
     /// [`LedgerError::Unknown`].
     pub async fn story(&self, id: Uuid) -> Result<Story, LedgerError> {
         self.here()?;
-        read::story(&mut *self.reader.lock().await, id).await
+        self.reader.story(id).await
     }
 
     /// The dispatches with a live attempt that are this process's to look after.
@@ -456,7 +523,7 @@ impl Ledger {
     /// [`LedgerError::Database`].
     pub async fn watched(&self) -> Result<Vec<Watched>, LedgerError> {
         self.here()?;
-        read::watched(&mut *self.reader.lock().await, self.owner).await
+        self.reader.watched().await
     }
 
     /// The effects that are not settled, the oldest first.
@@ -465,7 +532,7 @@ impl Ledger {
     /// [`LedgerError::Database`].
     pub async fn outbox(&self, limit: usize) -> Result<Vec<Errand>, LedgerError> {
         self.here()?;
-        read::outbox(&mut *self.reader.lock().await, limit).await
+        self.reader.outbox(limit).await
     }
 
     /// Whether there is anything to do, without writing.
@@ -474,10 +541,7 @@ impl Ledger {
     /// [`LedgerError::Database`].
     pub async fn glance(&self) -> Result<Glance, LedgerError> {
         self.here()?;
-        let mut reader = self.reader.lock().await;
-        let mut glance = read::glance(&mut reader).await?;
-        glance.deserted = owners::deserted(&mut reader, &self.place, self.owner).await?;
-        Ok(glance)
+        self.reader.glance().await
     }
 
     /// The agents that are in force.
@@ -486,8 +550,7 @@ impl Ledger {
     /// [`LedgerError::Database`].
     pub async fn agents(&self) -> Result<Vec<Agent>, LedgerError> {
         self.here()?;
-        let agents = owners::in_force(&mut *self.reader.lock().await).await?;
-        Ok(agents.1)
+        self.reader.agents().await
     }
 
     /// Counts the changes that this process makes.
@@ -502,7 +565,7 @@ impl Ledger {
     /// [`LedgerError::Database`].
     pub async fn version(&self) -> Result<i64, LedgerError> {
         self.here()?;
-        read::version(&mut *self.reader.lock().await).await
+        self.reader.version().await
     }
 
     /// The place in the record of everything behind which there is nothing yet.
@@ -511,7 +574,7 @@ impl Ledger {
     /// [`LedgerError::Database`].
     pub async fn last_event(&self) -> Result<i64, LedgerError> {
         self.here()?;
-        read::last_event(&mut *self.reader.lock().await).await
+        self.reader.last_event().await
     }
 
     /// The record of everything, from behind `after` on.
@@ -520,7 +583,7 @@ impl Ledger {
     /// [`LedgerError::Database`].
     pub async fn events(&self, after: i64, limit: usize) -> Result<Vec<Entry>, LedgerError> {
         self.here()?;
-        read::events(&mut *self.reader.lock().await, after, limit).await
+        self.reader.events(after, limit).await
     }
 
     fn here(&self) -> Result<(), LedgerError> {
@@ -531,14 +594,12 @@ impl Ledger {
         }
     }
 
-    async fn ask<T>(
-        &self,
-        job: impl FnOnce(oneshot::Sender<Result<T, LedgerError>>) -> Job,
-    ) -> Result<T, LedgerError> {
+    async fn ask(&self, request: Request) -> Result<Outcome, LedgerError> {
         self.here()?;
         let (reply, answer) = oneshot::channel();
         let gone = || LedgerError::Database("the ledger's writer has ended".to_owned());
-        self.jobs.send(job(reply)).await.map_err(|_| gone())?;
+        let asked = Asked { request, reply };
+        self.jobs.send(asked).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?
     }
 }
@@ -556,62 +617,4 @@ pub enum Answer {
     Lost,
     /// It was looked for, so many times it is there, and the first is called so.
     Found(u32, Option<i64>),
-}
-
-/// Connects. To change the journal mode, or to mend the journal after a crash, SQLite needs the file
-/// for itself, and does not wait for that by itself.
-async fn patiently(options: &SqliteConnectOptions) -> Result<SqliteConnection, LedgerError> {
-    let began = lease::ticks();
-    loop {
-        match options.connect().await {
-            Err(sqlx::Error::Database(error))
-                if matches!(error.code().as_deref(), Some("5" | "261"))
-                    && lease::ticks() < began.saturating_add(millis(PATIENCE)) =>
-            {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-            connected => return Ok(connected?),
-        }
-    }
-}
-
-fn not_ours(path: &str) -> impl Fn(sqlx::Error) -> LedgerError {
-    move |error| match &error {
-        // SQLITE_NOTADB.
-        sqlx::Error::Database(inner) if inner.code().as_deref() == Some("26") => {
-            LedgerError::Foreign(path.to_owned())
-        }
-        _ => error.into(),
-    }
-}
-
-fn parse<T: FromStr>(text: &str) -> Result<T, LedgerError>
-where
-    T::Err: std::fmt::Display,
-{
-    text.parse()
-        .map_err(|error: T::Err| LedgerError::Unreadable(error.to_string()))
-}
-
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
-
-fn count(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
-}
-
-/// Fences fit: SQLite counts as far as an `i64`.
-fn signed(fence: u64) -> i64 {
-    i64::try_from(fence).unwrap_or(i64::MAX)
-}
-
-/// How an effect in doubt is treated.
-const fn repeat(effect: Effect, idempotent: bool) -> effect::Repeat {
-    match effect {
-        Effect::Callback => effect::Repeat::SameKey,
-        Effect::Post if idempotent => effect::Repeat::SameKey,
-        Effect::Post | Effect::Run => effect::Repeat::Never,
-        _ => effect::Repeat::LookUp,
-    }
 }

@@ -1,0 +1,217 @@
+//! Where a ledger lies, and how to get there.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::postgres::PgConnectOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions, PgConnection};
+
+use super::fault::may_pass;
+use super::{Connection, migrate};
+use crate::ledger::store::LedgerError;
+
+/// How long to wait for a server that is starting, or for another process that has the file to
+/// itself.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The schema where none is named.
+const SCHEMA: &str = "timmy_dispatcher";
+
+/// Where a ledger lies.
+#[derive(Debug, Clone)]
+pub(in crate::ledger) enum Place {
+    File(PathBuf),
+    /// As it may be shown: without a user and a password.
+    Server(String),
+}
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Server(shown) => f.write_str(shown),
+        }
+    }
+}
+
+/// Opens connections.
+#[derive(Clone)]
+pub(in crate::ledger) struct Database {
+    kind: Kind,
+    place: Place,
+}
+
+#[derive(Clone)]
+enum Kind {
+    Sqlite(Box<SqliteConnectOptions>),
+    Postgres {
+        options: Box<PgConnectOptions>,
+        schema: String,
+        pooled: bool,
+    },
+}
+
+impl Database {
+    /// `sqlite:///path`, `postgresql://…` or the path of a file.
+    pub(in crate::ledger) fn new(url: &str) -> Result<Self, LedgerError> {
+        let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
+        match scheme {
+            "postgresql" | "postgres" => Self::postgres(url),
+            "sqlite" => Self::sqlite(SqliteConnectOptions::from_str(url).map_err(unusable)?),
+            _ if url.contains("://") => Err(LedgerError::Unusable(format!(
+                "a ledger lies at sqlite:///path or postgresql://…, not at {scheme}://…"
+            ))),
+            _ => Self::file(Path::new(url)),
+        }
+    }
+
+    pub(in crate::ledger) fn file(path: &Path) -> Result<Self, LedgerError> {
+        Self::sqlite(SqliteConnectOptions::new().filename(path))
+    }
+
+    fn sqlite(options: SqliteConnectOptions) -> Result<Self, LedgerError> {
+        let path = options.get_filename().to_owned();
+        if path.as_os_str().is_empty() || path.to_string_lossy().starts_with("file:") {
+            let why = "a ledger needs a file: one in memory would survive nothing";
+            return Err(LedgerError::Unusable(why.to_owned()));
+        }
+        let options = options
+            .create_if_missing(true)
+            .busy_timeout(PATIENCE)
+            .foreign_keys(true)
+            .synchronous(SqliteSynchronous::Full)
+            .disable_statement_logging();
+        Ok(Self {
+            kind: Kind::Sqlite(Box::new(options)),
+            place: Place::File(path),
+        })
+    }
+
+    /// Two parameters of the URL are ours: `schema`, and `pgbouncer=true`.
+    fn postgres(url: &str) -> Result<Self, LedgerError> {
+        let (base, query) = url.split_once('?').unwrap_or((url, ""));
+        let mut schema = SCHEMA;
+        let mut pooled = false;
+        let mut others = Vec::new();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            match pair.split_once('=') {
+                Some(("schema", name)) => schema = name,
+                Some(("pgbouncer", yes)) => pooled = yes == "true",
+                _ => others.push(pair),
+            }
+        }
+        let plain = |character: char| character.is_ascii_lowercase() || character == '_';
+        let fits = (1..=63).contains(&schema.len())
+            && schema.starts_with(plain)
+            && schema.chars().all(|c| plain(c) || c.is_ascii_digit());
+        if !fits {
+            return Err(LedgerError::Unusable(format!(
+                "the schema {schema:?} must be small letters, digits and _"
+            )));
+        }
+        let url = format!("{base}?{}", others.join("&"));
+        let mut options = PgConnectOptions::from_str(&url)
+            .map_err(unusable)?
+            .application_name("timmy-dispatcher")
+            .disable_statement_logging();
+        if pooled {
+            // A pooler refuses settings at the start that it does not know.
+            options = options.extra_float_digits(None).statement_cache_capacity(0);
+        }
+        let place = Place::Server(format!(
+            "postgresql://{}:{}/{} ({schema})",
+            options.get_host(),
+            options.get_port(),
+            options.get_database().unwrap_or_default(),
+        ));
+        Ok(Self {
+            kind: Kind::Postgres {
+                options: Box::new(options),
+                schema: schema.to_owned(),
+                pooled,
+            },
+            place,
+        })
+    }
+
+    pub(in crate::ledger) const fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Whether a connection stays with one session of the database, which then can hold a lock for
+    /// as long as it lives.
+    pub(in crate::ledger) const fn has_sessions(&self) -> bool {
+        matches!(self.kind, Kind::Postgres { pooled: false, .. })
+    }
+
+    /// Brings the ledger to the current version.
+    pub(in crate::ledger) async fn migrate(&self) -> Result<(), LedgerError> {
+        match &self.kind {
+            // A foreign file is looked at before anything about it is changed, its journal mode
+            // included.
+            Kind::Sqlite(options) => {
+                let mut connection = options.connect().await.map_err(|error| match &error {
+                    // SQLITE_NOTADB.
+                    sqlx::Error::Database(inner) if inner.code().as_deref() == Some("26") => {
+                        LedgerError::Foreign(self.place.to_string())
+                    }
+                    _ => error.into(),
+                })?;
+                migrate::sqlite(&mut connection, &self.place).await
+            }
+            Kind::Postgres { schema, .. } => {
+                let mut connection = self.connect(true).await?;
+                migrate::postgres(&mut connection, schema, &self.place).await?;
+                connection.close().await;
+                Ok(())
+            }
+        }
+    }
+
+    /// Opens a connection; waits where the database is only busy with itself.
+    pub(in crate::ledger) async fn connect(&self, writes: bool) -> Result<Connection, LedgerError> {
+        let ends = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let error = match self.try_connect(writes).await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => error,
+            };
+            if !may_pass(&error) || tokio::time::Instant::now() >= ends {
+                return Err(error.into());
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn try_connect(&self, writes: bool) -> Result<Connection, sqlx::Error> {
+        Ok(match &self.kind {
+            Kind::Sqlite(options) => {
+                let options = options.clone().journal_mode(SqliteJournalMode::Wal);
+                Connection::Sqlite(if writes {
+                    options.connect().await?
+                } else {
+                    options.read_only(true).connect().await?
+                })
+            }
+            Kind::Postgres {
+                options,
+                schema,
+                pooled,
+            } => {
+                let connection: PgConnection = options.connect().await?;
+                Connection::Postgres {
+                    connection,
+                    begin: format!("BEGIN; SET LOCAL search_path TO {schema}"),
+                    persistent: !pooled,
+                }
+            }
+        })
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn unusable(error: sqlx::Error) -> LedgerError {
+    LedgerError::Unusable(error.to_string())
+}

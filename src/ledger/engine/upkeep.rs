@@ -1,0 +1,59 @@
+//! What people and time ask of a whole ledger.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::group::Group;
+use super::{count, millis, parse, statements as sql};
+use crate::ledger::database::{Fault, Param, Rows};
+use crate::ledger::machine::{Event, Phase};
+
+impl Group<'_> {
+    /// Lets an agent, or all of them, have no more tasks, or have them again.
+    pub(super) async fn pause(&mut self, agent: Option<&str>, paused: bool) -> Result<(), Fault> {
+        if let Some(name) = agent {
+            self.known(name)?;
+        }
+        let agent = Param::Text(agent.unwrap_or_default());
+        if paused {
+            let params = [agent, Param::Int(self.now)];
+            self.transaction.execute(sql::PAUSE, &params).await?;
+        } else {
+            self.transaction.execute(sql::RESUME, &[agent]).await?;
+        }
+        Ok(())
+    }
+
+    /// A repository has another name: what is open about it goes on there. Yields how many
+    /// dispatches there were.
+    pub(super) async fn relocate(&mut self, from: &str, to: &str) -> Result<usize, Fault> {
+        let params = [Param::Text(from), Param::Text(to)];
+        let moved: Vec<(String,)> = self.transaction.fetch(sql::RELOCATE, &params).await?;
+        let mut ids = Vec::with_capacity(moved.len());
+        for (id,) in &moved {
+            ids.push(parse::<Uuid>(id)?);
+        }
+        self.load(ids.iter().copied()).await?;
+        for id in ids {
+            let state = &self.dispatch(id)?.state;
+            let (fence, held) = (state.fence, state.phase == Phase::Held);
+            self.note(id, fence, "relocated", &json!({ "from": from, "to": to }));
+            if held {
+                self.record(id, Event::Release, &Value::Null)?;
+            }
+        }
+        Ok(moved.len())
+    }
+
+    pub(super) async fn prune(&mut self, age: Duration, limit: usize) -> Result<usize, Fault> {
+        let before = self.now.saturating_sub(millis(age));
+        let params = [Param::Int(before), Param::Int(count(limit))];
+        let old: Vec<(String,)> = self.transaction.fetch(sql::PRUNE, &params).await?;
+        let pruned = old.len();
+        let old: Rows = old.into_iter().map(|(id,)| id).collect();
+        self.transaction.write(sql::PRUNE_EVENTS, &old).await?;
+        Ok(pruned)
+    }
+}
