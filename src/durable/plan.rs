@@ -139,9 +139,9 @@ impl Team {
             ..Plan::new(route.iter().map(ToString::to_string))
         };
         let order = Order {
-            title: task.title.clone(),
-            description: task.description.clone(),
-            acceptance_criteria: task.acceptance_criteria.clone(),
+            title: kept(&task.title),
+            description: kept(&task.description),
+            acceptance_criteria: task.acceptance_criteria.iter().map(kept).collect(),
             task_type: task_type.as_str().to_owned(),
             repo: repo.clone(),
             issue: task.issue_number,
@@ -225,6 +225,11 @@ impl Team {
     }
 }
 
+/// Text as the ledger can keep it: PostgreSQL has no NUL.
+fn kept(text: impl AsRef<str>) -> String {
+    text.as_ref().replace('\0', "\u{fffd}")
+}
+
 /// What the ledger has to know of an agent.
 pub(crate) fn ledger_agent(spec: &AgentSpec, own: &AgentOptions, policy: &Policy) -> Agent {
     let terms = Terms {
@@ -299,6 +304,7 @@ mod tests {
             "{subject}"
         );
 
+        assert_eq!(kept("a\0b"), "a\u{fffd}b");
         let wishes = Wishes {
             when_busy: Some(Busy::Fallback),
             ..Wishes::default()

@@ -580,7 +580,7 @@ async fn our_token_stands_in_no_comment() {
     for version in both() {
         let scene = Scene::new(version).await;
         let order = Order {
-            description: format!("Use {TOKEN}, http://me:hunter22@git.example/x and \0"),
+            description: format!("Use {TOKEN}, http://me:hunter22@git.example/x"),
             acceptance_criteria: vec![TOKEN.to_owned()],
             ..scene.order()
         };
@@ -593,10 +593,7 @@ async fn our_token_stands_in_no_comment() {
         scene.ledger.record(id, hold).await.unwrap();
         scene.settle().await;
         let all = scene.bodies().concat();
-        assert!(
-            !all.contains(TOKEN) && !all.contains("hunter22") && !all.contains('\0'),
-            "{all}"
-        );
+        assert!(!all.contains(TOKEN) && !all.contains("hunter22"), "{all}");
         assert!(
             all.contains("**Reason:** `@*** # x took the label off`"),
             "{all}"
