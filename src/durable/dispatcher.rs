@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::agents::{LocalAgents, LocalFailure, LocalReports, LocalTask, Receiver};
 use super::effects::{EffectSettings, Effects};
 use super::gates::{Gates, NamedGate};
+use super::order::Order;
 use super::plan::{AgentOptions, Planned, Refused, Team, Wishes, ledger_agent};
 use super::server::Server;
 use super::settings::{Policy, Timing};
@@ -24,7 +25,7 @@ use crate::http::{Native, Transport};
 use crate::ledger::machine::Event;
 use crate::ledger::{Agent, Entry, Errand, Ledger, LedgerError, Options, Record, Recorded, Story};
 use crate::route::{Registry, Routes};
-use crate::task::AgentName;
+use crate::task::{AgentName, TaskType};
 
 /// Why something was not done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -552,6 +553,33 @@ impl<T: Transport> Dispatcher<T> {
                 id,
                 phase: record.state.phase.to_string(),
                 why,
+            }),
+        }
+    }
+
+    /// Gives a dispatch that is not handed out another type, and with it another route, and releases
+    /// it where it is held.
+    ///
+    /// # Errors
+    /// [`DispatcherError::NotNow`] where it is handed out or has ended.
+    pub async fn retype(&self, id: Uuid, task_type: TaskType) -> Result<Record, DispatcherError> {
+        let record = self.get(id).await?;
+        let order = Order::of(&record.task)?;
+        let before = order.task_type.clone();
+        let (task, wishes) = order.again(task_type, &record.state.plan);
+        let planned = self.plan(&task, &wishes)?;
+        let how = json!({ "task_type": task_type.as_str(), "by": "person", "instead_of": before });
+        let ledger = self.ledger();
+        let task = json!(planned.order);
+        let done = ledger.replan(id, task, planned.plan, how).await?;
+        let record = ledger.get(id).await?;
+        self.0.wake.notify_one();
+        match done {
+            true => Ok(record),
+            false => Err(DispatcherError::NotNow {
+                id,
+                phase: record.state.phase.to_string(),
+                why: "only what is not handed out gets another type",
             }),
         }
     }

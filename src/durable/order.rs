@@ -5,7 +5,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::plan::Wishes;
+use super::settings::Busy;
+use crate::dispatch::Task;
 use crate::ledger::LedgerError;
+use crate::ledger::machine::Plan;
 use crate::route::AgentSpec;
 use crate::task::TaskType;
 
@@ -46,6 +50,33 @@ impl Order {
     #[must_use]
     pub fn place(task: &Value) -> Option<(&str, u64)> {
         Some((task.get("repo")?.as_str()?, task.get("issue")?.as_u64()?))
+    }
+
+    /// The task and the wishes that would make it anew, as another kind of work.
+    pub(crate) fn again(self, task_type: TaskType, plan: &Plan) -> (Task, Wishes) {
+        let task = Task {
+            title: self.title,
+            description: self.description,
+            acceptance_criteria: self.acceptance_criteria,
+            task_type: Some(task_type),
+            agent: None,
+            issue_number: self.issue,
+            api_endpoint: self.endpoint,
+            max_retries: plan.max_retries,
+        };
+        let busy = match plan.fallback.is_empty() {
+            true => Busy::Queue,
+            false => Busy::Fallback,
+        };
+        let wishes = Wishes {
+            when_busy: Some(busy),
+            gates: Some(self.gates),
+            max_reassignments: Some(plan.max_reassignments),
+            repo: Some(self.repo),
+            callback: self.callback,
+            ..Wishes::default()
+        };
+        (task, wishes)
     }
 
     /// The kind of work; of an unknown name ordinary work.

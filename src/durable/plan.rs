@@ -1,6 +1,6 @@
 //! Who is to do a task, in which order, and what there is to say against it before it is kept.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::order::{Gate, Order, Terms};
@@ -54,6 +54,10 @@ pub struct Planned {
     pub order: Order,
     /// Who is to do it, and the limits.
     pub plan: Plan,
+    /// How it was decided: what the ledger keeps with the submission.
+    pub decided: Value,
+    /// Why nobody gets it before a person has said more.
+    pub hold: Option<String>,
     pub(crate) subject: Option<String>,
 }
 
@@ -67,6 +71,8 @@ impl Planned {
             task: json!(self.order),
             plan: self.plan,
             priority: wishes.priority,
+            hold: self.hold,
+            evidence: self.decided,
         }
     }
 }
@@ -77,9 +83,10 @@ impl Team {
         if task.title.trim().is_empty() {
             return Err(Refused("`title` is required.".to_owned()));
         }
-        let task_type = task
-            .task_type
-            .unwrap_or_else(|| infer_task_type(&task.title, &task.description));
+        let (task_type, by) = match task.task_type {
+            Some(given) => (given, "caller"),
+            None => (infer_task_type(&task.title, &task.description), "exact"),
+        };
         let route = self.route(task, task_type, wishes);
         for name in &route {
             self.check(name, task)?;
@@ -152,6 +159,8 @@ impl Team {
         Ok(Planned {
             order,
             plan,
+            decided: json!({ "task_type": task_type.as_str(), "by": by }),
+            hold: None,
             subject,
         })
     }

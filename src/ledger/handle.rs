@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::database::{Database, Fault, Mode, Place};
 use super::effect;
 use super::engine::{self, Alive, Asked, Lease, Outcome, Reader, Request, Writer};
-use super::machine::Event;
+use super::machine::{Event, Plan};
 use super::store::{
     Agent, Claim, Entry, Errand, Glance, LedgerError, Record, Recorded, Story, Submission,
     Submitted, Watched,
@@ -387,6 +387,26 @@ impl Ledger {
     pub async fn relocate(&self, from: &str, to: &str) -> Result<usize, LedgerError> {
         let (from, to) = (from.to_owned(), to.to_owned());
         ask!(self, Request::Relocate(from, to), Outcome::Count)
+    }
+
+    /// Gives a dispatch that is not handed out another task and plan, with how it came to them, and
+    /// releases it where it is held. False: it is handed out, or has ended.
+    ///
+    /// # Errors
+    /// [`LedgerError::Unknown`] and [`LedgerError::UnknownAgent`].
+    pub async fn replan(
+        &self,
+        id: Uuid,
+        task: Value,
+        plan: Plan,
+        evidence: Value,
+    ) -> Result<bool, LedgerError> {
+        let plan = Box::new(plan);
+        ask!(
+            self,
+            Request::Replan(id, task, plan, evidence),
+            Outcome::Whether
+        )
     }
 
     /// Has an effect that waits tried at once. False: it does not wait.

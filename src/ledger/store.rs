@@ -58,6 +58,10 @@ pub struct Submission {
     pub plan: Plan,
     /// Higher goes first; of equals the older.
     pub priority: i32,
+    /// Kept from the beginning, until somebody releases it, for that reason.
+    pub hold: Option<String>,
+    /// How it came to its plan: kept with the event of its submission.
+    pub evidence: Value,
 }
 
 impl Submission {
@@ -71,6 +75,8 @@ impl Submission {
             task,
             plan,
             priority: 0,
+            hold: None,
+            evidence: Value::Null,
         }
     }
 }

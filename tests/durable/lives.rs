@@ -9,7 +9,7 @@ use timmy_dispatcher::dispatch::Task;
 use timmy_dispatcher::durable::agents::signature;
 use timmy_dispatcher::durable::{AgentOptions, Busy, DispatcherError, Policy, Receive, Wishes};
 use timmy_dispatcher::ledger::machine::Phase;
-use timmy_dispatcher::task::{AgentName, DispatchStatus};
+use timmy_dispatcher::task::{AgentName, DispatchStatus, TaskType};
 
 use crate::world::{VERSIONS, World, ended, eventually, until};
 
@@ -215,10 +215,40 @@ async fn it_waits_for_a_slot_and_says_so() {
         ..wishes()
     };
     let mut task = world.task("three");
-    task.task_type = Some(timmy_dispatcher::task::TaskType::Refactoring);
+    task.task_type = Some(TaskType::Refactoring);
     let id = dispatcher.submit(&task, &wanted).await.unwrap().id();
     let record = until(&dispatcher, id, Phase::HandedOver).await;
     assert_eq!(record.state.attempt.unwrap().agent, "claude_code");
+    dispatcher.close(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn another_type_is_another_route() {
+    let world = World::new(VERSIONS[0]);
+    let dispatcher = world.open().await;
+    dispatcher.pause(None, true).await.unwrap();
+    let mut task = world.task("Look at it");
+    task.agent = None;
+    let id = dispatcher.submit(&task, &wishes()).await.unwrap().id();
+    let record = dispatcher.get(id).await.unwrap();
+    assert_eq!(record.state.plan.agents, ["kimi_code"]);
+    assert_eq!(record.reason, "everything is paused");
+    let record = dispatcher.retype(id, TaskType::Refactoring).await.unwrap();
+    assert_eq!(record.state.plan.agents, ["claude_code"]);
+    dispatcher.pause(None, false).await.unwrap();
+    until(&dispatcher, id, Phase::HandedOver).await;
+    let late = dispatcher
+        .retype(id, TaskType::Refactoring)
+        .await
+        .unwrap_err();
+    assert!(matches!(late, DispatcherError::NotNow { .. }), "{late}");
+    let story = dispatcher.story(id).await.unwrap();
+    let how = |kind: &str| {
+        let entry = story.entries.iter().find(|entry| entry.kind == kind);
+        entry.unwrap().body["evidence"].clone()
+    };
+    assert_eq!(how("submitted")["by"], "exact");
+    assert_eq!(how("replanned")["instead_of"], "routine_coding");
     dispatcher.close(Duration::from_secs(5)).await;
 }
 

@@ -310,3 +310,37 @@ async fn what_ran_in_a_lost_process_is_lost_with_it(dialect: Dialect) {
         }
     }
 }
+
+on_each!(what_is_held_from_the_beginning_gets_another_plan);
+async fn what_is_held_from_the_beginning_gets_another_plan(dialect: Dialect) {
+    let place = Place::new(dialect);
+    let ledger = place.open().await;
+    let mut submission = task("x");
+    submission.hold = Some("which kind of work is it?".to_owned());
+    submission.evidence = json!({ "probability": 0.3 });
+    let id = ledger.submit(submission).await.unwrap().id;
+    let record = ledger.get(id).await.unwrap();
+    assert_eq!(record.state.phase, Phase::Held);
+    assert_eq!(record.reason, "which kind of work is it?");
+    let entries = ledger.events(0, 10).await.unwrap();
+    assert_eq!(entries[0].body["evidence"]["probability"], 0.3);
+    assert_eq!(ledger.claim(kimi(), 1).await.unwrap(), []);
+
+    let replan = |plan: &str| {
+        let (task, plan) = (json!({ "title": "y" }), Plan::new([plan]));
+        let ledger = ledger.clone();
+        async move { ledger.replan(id, task, plan, json!("eve says so")).await }
+    };
+    assert!(matches!(
+        replan("eve").await,
+        Err(LedgerError::UnknownAgent { .. })
+    ));
+    assert!(replan("kimi").await.unwrap());
+    let record = ledger.get(id).await.unwrap();
+    assert_eq!(
+        (record.state.phase, &record.task["title"]),
+        (Phase::Queued, &json!("y"))
+    );
+    assert_eq!(ledger.claim(kimi(), 1).await.unwrap().len(), 1);
+    assert!(!replan("kimi").await.unwrap()); // handed out
+}

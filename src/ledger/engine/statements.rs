@@ -360,6 +360,12 @@ pub(super) const RELOCATE: Sql = Sql {
         WHERE finished_at IS NULL AND lower(task ->> 'repo') = lower($1) RETURNING id::text",
 };
 
+/// id, task.
+pub(super) const REPLAN: Sql = Sql {
+    sqlite: "UPDATE dispatches SET task = $2 WHERE id = $1",
+    postgres: "UPDATE dispatches SET task = $2::json WHERE id = $1::uuid",
+};
+
 /// before, limit → the dispatches that are removed.
 pub(super) const PRUNE: Sql = Sql {
     sqlite: "DELETE FROM dispatches WHERE id IN ( \

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::group::{Group, Held};
 use super::{parse, statements as sql};
 use crate::ledger::database::{Fault, Param, Rows};
-use crate::ledger::machine::Dispatch;
+use crate::ledger::machine::{Dispatch, Event, Phase};
 use crate::ledger::store::{LedgerError, Submission, Submitted};
 
 /// The dispatches that submissions may turn out to be.
@@ -75,7 +75,10 @@ impl Group<'_> {
             self.known(name)?;
         }
         let keys = [&submission.idempotency_key, &submission.subject];
-        if keys.into_iter().flatten().any(|key| key.contains('\0')) || has_nul(&submission.task) {
+        if keys.into_iter().flatten().any(|key| key.contains('\0'))
+            || has_nul(&submission.task)
+            || has_nul(&submission.evidence)
+        {
             let why = "a task and its keys cannot hold the character NUL";
             return Err(LedgerError::Unusable(why.to_owned()));
         }
@@ -86,7 +89,12 @@ impl Group<'_> {
                 new: false,
             });
         }
-        let state = Dispatch::new(submission.plan.clone());
+        let mut state = Dispatch::new(submission.plan.clone());
+        let mut held = None;
+        if let Some(reason) = &submission.hold {
+            let hold = Event::Hold(reason.replace('\0', "\u{fffd}"));
+            held = state.apply(&hold).map(|_| hold);
+        }
         self.changes.dispatches.push([
             id.to_string().into(),
             submission.idempotency_key.clone().into(),
@@ -97,7 +105,15 @@ impl Group<'_> {
             self.now.into(),
         ]);
         self.held.insert(id, Ok(Held::new(state)));
-        self.note(id, 0, "submitted", &json!({}));
+        let body = match &submission.evidence {
+            Value::Null => json!({}),
+            evidence => json!({ "evidence": evidence }),
+        };
+        self.note(id, 0, "submitted", &body);
+        if let Some(hold) = held {
+            let body = json!({ "reason": hold.reason(), "phase": Phase::Held.as_str() });
+            self.note(id, 0, hold.kind().as_str(), &body);
+        }
         twins.add(
             id,
             submission.task.clone(),

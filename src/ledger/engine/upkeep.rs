@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::group::Group;
 use super::{count, millis, parse, statements as sql};
 use crate::ledger::database::{Fault, Param, Rows};
-use crate::ledger::machine::{Event, Phase};
+use crate::ledger::machine::{Event, Phase, Plan};
 
 impl Group<'_> {
     /// Lets an agent, or all of them, have no more tasks, or have them again.
@@ -45,6 +45,35 @@ impl Group<'_> {
             }
         }
         Ok(moved.len())
+    }
+
+    /// Gives what is not handed out another task and plan, and releases it. False: it is handed out,
+    /// or has ended.
+    pub(super) async fn replan(
+        &mut self,
+        id: Uuid,
+        task: &Value,
+        plan: &Plan,
+        evidence: &Value,
+    ) -> Result<bool, Fault> {
+        for name in &plan.agents {
+            self.known(name)?;
+        }
+        self.load([id]).await?;
+        let held = self.dispatch(id)?;
+        if !held.state.replan(plan.clone()) {
+            return Ok(false);
+        }
+        held.changed = true;
+        let (fence, waits) = (held.state.fence, held.state.phase == Phase::Held);
+        let (task, name) = (task.to_string(), id.to_string());
+        let params = [Param::Text(&name), Param::Text(&task)];
+        self.transaction.execute(sql::REPLAN, &params).await?;
+        self.note(id, fence, "replanned", &json!({ "evidence": evidence }));
+        if waits {
+            self.record(id, Event::Release, &Value::Null)?;
+        }
+        Ok(true)
     }
 
     pub(super) async fn prune(&mut self, age: Duration, limit: usize) -> Result<usize, Fault> {

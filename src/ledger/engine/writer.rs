@@ -14,7 +14,7 @@ use super::{millis, owners, statements as sql};
 use crate::ledger::database::{Commit, Connection, Database, Fault, Mode, Param, Place};
 use crate::ledger::effect;
 use crate::ledger::handle::{Answer, Moment, Options};
-use crate::ledger::machine::Event;
+use crate::ledger::machine::{Event, Plan};
 use crate::ledger::store::{Agent, Claim, Errand, LedgerError, Recorded, Submission, Submitted};
 
 /// So many changes at most share a transaction.
@@ -40,6 +40,7 @@ pub(in crate::ledger) enum Request {
     Prune(Duration, usize),
     Pause(Option<String>, bool),
     Relocate(String, String),
+    Replan(Uuid, Value, Box<Plan>, Value),
     Steer(Uuid, effect::Event),
 }
 
@@ -60,6 +61,7 @@ impl Request {
             Self::Prune(..) => "prune",
             Self::Pause(..) => "pause",
             Self::Relocate(..) => "relocate",
+            Self::Replan(..) => "replan",
             Self::Steer(..) => "steer",
         }
     }
@@ -315,6 +317,10 @@ impl Group<'_> {
                 Request::Pause(agent, paused) => {
                     let paused = self.pause(agent.as_deref(), *paused).await;
                     own(paused).map(|done| done.map(|()| Outcome::Done))
+                }
+                Request::Replan(id, task, plan, evidence) => {
+                    let replanned = self.replan(*id, task, plan, evidence).await;
+                    own(replanned).map(|done| done.map(Outcome::Whether))
                 }
                 Request::Relocate(from, to) => {
                     own(self.relocate(from, to).await).map(|n| n.map(Outcome::Count))

@@ -258,6 +258,17 @@ impl Dispatch {
         live || !hands_over
     }
 
+    /// Gives it another plan, from whose first agent on it goes; only while it is not handed out.
+    #[must_use = "false says that it is handed out, or has ended"]
+    pub fn replan(&mut self, plan: Plan) -> bool {
+        if self.attempt.is_some() || self.phase.is_terminal() {
+            return false;
+        }
+        self.plan = plan;
+        (self.at, self.reassignments, self.retries) = (0, 0, 0);
+        true
+    }
+
     /// What it waits for, beside what others do.
     #[must_use]
     pub fn timer(&self) -> Option<Timer> {
