@@ -283,6 +283,17 @@ class Classifier:
         return _explanation(of, self._core.matches, title, description)
 
 
+from .ranking import (  # noqa: E402 — it needs what is above
+    RankedClassifier as RankedClassifier,
+)
+from .ranking import (  # noqa: E402
+    Ranking as Ranking,
+)
+from .ranking import (  # noqa: E402
+    rank_task_types as rank_task_types,
+)
+
+
 async def _post_gitea_comment(
     client: Any,
     base_url: str,

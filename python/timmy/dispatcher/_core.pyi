@@ -6,6 +6,8 @@ from typing import Any, Literal, TypeAlias, final
 __all__ = [
     "Classifier",
     "Flow",
+    "RankEvidence",
+    "RankedClassifier",
     "SandboxServer",
     "Seams",
     "agents",
@@ -79,6 +81,45 @@ class Classifier:
     def from_toml(text: str) -> Classifier: ...
     def infer(self, title: str, description: str) -> int: ...
     def matches(self, title: str, description: str) -> _Matches: ...
+
+_Example: TypeAlias = tuple[str, str, str, float, str]
+
+@final
+class RankEvidence:
+    """The evidence of a ranking."""
+
+    def parts(
+        self,
+    ) -> list[tuple[str, int, list[tuple[Literal["title", "description"], int, int]]]]: ...
+
+@final
+class RankedClassifier:
+    """A model."""
+
+    @staticmethod
+    def built_in() -> RankedClassifier: ...
+    @staticmethod
+    def from_bytes(bytes: bytes) -> RankedClassifier: ...
+    @staticmethod
+    def train(tasks: list[_Example], seed: int, features: int) -> RankedClassifier: ...
+    def to_bytes(self) -> bytes: ...
+    @property
+    def features(self) -> int: ...
+    def rank(
+        self, title: str, description: str
+    ) -> tuple[list[tuple[int, str, int]], RankEvidence]: ...
+    def word_weights(self, word: str) -> list[tuple[int, int]]: ...
+    def evaluate(
+        self, tasks: list[_Example]
+    ) -> tuple[
+        int,
+        tuple[int, int],
+        tuple[int, int],
+        list[tuple[int, int, int]],
+        list[tuple[int, int, int]],
+        list[tuple[int, int, int]],
+        int,
+    ]: ...
 
 def agents() -> list[tuple[str, str, list[str], str | None, int, str]]: ...
 def assignment_comment(
