@@ -11,26 +11,8 @@ use crate::task::TaskType;
 type SpanParts = (&'static str, usize, usize);
 /// Text, weight and spans in code points.
 type EvidenceParts = (String, i32, Vec<SpanParts>);
-/// A type's index in `routes()`, its agent, and its probability in 1/10,000.
-type RankedParts = (usize, String, u32);
 /// Title, description, task type, weight, set.
 type ExampleParts = (String, String, String, f32, String);
-
-/// The evidence of a ranking, of which Python makes objects when they are looked at.
-#[pyclass(frozen)]
-struct RankEvidence(Vec<rank::Evidence>);
-
-#[pymethods]
-impl RankEvidence {
-    fn parts(&self) -> Vec<EvidenceParts> {
-        let one = |found: &rank::Evidence| {
-            let spans = found.spans.iter();
-            let spans = spans.map(|span| (span.field.as_str(), span.start, span.end));
-            (found.text.clone(), found.weight, spans.collect())
-        };
-        self.0.iter().map(one).collect()
-    }
-}
 
 /// Tasks, right types and agents by the model and by the rules, counts by type, confusions,
 /// calibration, calibration error.
@@ -102,20 +84,32 @@ impl RankedClassifier {
         self.0.features()
     }
 
-    fn rank(
+    /// Each type's index in `routes()` and its probability in 1/10,000, the likeliest first.
+    fn types(
         &self,
         title: &Bound<'_, PyString>,
         description: &Bound<'_, PyString>,
-    ) -> (Vec<RankedParts>, RankEvidence) {
+    ) -> Vec<(usize, u32)> {
+        let found = self.0.probabilities(&text(title), &text(description));
+        let index = |(task_type, probability)| (task_type as usize, probability);
+        found.into_iter().map(index).collect()
+    }
+
+    /// The words for and against the first type.
+    fn evidence(
+        &self,
+        title: &Bound<'_, PyString>,
+        description: &Bound<'_, PyString>,
+    ) -> Vec<EvidenceParts> {
         let (title, description) = (text(title), text(description));
         let ranking = self.0.rank(&title, &description);
         let ranking = ranking.in_unit(&title, &description, Unit::CodePoints);
-        let (types, evidence) = ranking.into_parts();
-        let ranked = |one: &rank::RankedType| {
-            let agent = one.agent.as_str().to_owned();
-            (one.task_type as usize, agent, one.probability)
+        let one = |found: &rank::Evidence| {
+            let spans = found.spans.iter();
+            let spans = spans.map(|span| (span.field.as_str(), span.start, span.end));
+            (found.text.clone(), found.weight, spans.collect())
         };
-        (types.iter().map(ranked).collect(), RankEvidence(evidence))
+        ranking.evidence().iter().map(one).collect()
     }
 
     /// For each type the weight of a word in a title and in a description.
@@ -153,6 +147,5 @@ impl RankedClassifier {
 }
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    module.add_class::<RankEvidence>()?;
     module.add_class::<RankedClassifier>()
 }

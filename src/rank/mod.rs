@@ -2,6 +2,9 @@
 //!
 //! A linear model over words, pairs of words and parts of words. It works with integers alone, so
 //! the same text gives the same numbers on every platform.
+//!
+//! `dispatch::Swarm` uses the exact rules: to dispatch by ranking, give the task the
+//! type that [`rank_task_types`] found. Only the Python package does so by its settings.
 
 mod arithmetic;
 mod evaluate;

@@ -6,7 +6,6 @@ from typing import Any, Literal, TypeAlias, final
 __all__ = [
     "Classifier",
     "Flow",
-    "RankEvidence",
     "RankedClassifier",
     "SandboxServer",
     "Seams",
@@ -85,14 +84,6 @@ class Classifier:
 _Example: TypeAlias = tuple[str, str, str, float, str]
 
 @final
-class RankEvidence:
-    """The evidence of a ranking."""
-
-    def parts(
-        self,
-    ) -> list[tuple[str, int, list[tuple[Literal["title", "description"], int, int]]]]: ...
-
-@final
 class RankedClassifier:
     """A model."""
 
@@ -105,9 +96,8 @@ class RankedClassifier:
     def to_bytes(self) -> bytes: ...
     @property
     def features(self) -> int: ...
-    def rank(
-        self, title: str, description: str
-    ) -> tuple[list[tuple[int, str, int]], RankEvidence]: ...
+    def types(self, title: str, description: str) -> list[tuple[int, int]]: ...
+    def evidence(self, title: str, description: str) -> list[tuple[str, int, list[_Span]]]: ...
     def word_weights(self, word: str) -> list[tuple[int, int]]: ...
     def evaluate(
         self, tasks: list[_Example]

@@ -80,27 +80,27 @@ class _TypesWhenLookedAt:
     """Makes the objects the first time: that takes longer than ranking."""
 
     def __get__(self, ranking: Ranking | None, owner: type | None = None) -> Any:
-        found = ranking and ranking.__dict__.get("_types")
+        found = ranking and ranking.__dict__.get("_found")
         if not found:
             raise AttributeError("types")
         types = tuple(
-            RankedType(_TYPES[of], AgentType(agent), probability / _WHOLE)
-            for of, agent, probability in found
+            RankedType(_TYPES[of], _AGENTS[of], probability / _WHOLE) for of, probability in found
         )
         ranking.__dict__["types"] = types
         return types
 
 
 class _EvidenceWhenLookedAt:
-    """The same of the evidence."""
+    """Finds the evidence the first time."""
 
     def __get__(self, ranking: Ranking | None, owner: type | None = None) -> Any:
-        found = ranking and ranking.__dict__.get("_evidence")
-        if not found:
+        found_by = ranking and ranking.__dict__.get("_found_by")
+        if not found_by:
             raise AttributeError("evidence")
+        model, title, description = found_by
         evidence = tuple(
             Evidence(text, weight, tuple(Span(*span) for span in spans))
-            for text, weight, spans in found.parts()
+            for text, weight, spans in model.evidence(title, description)
         )
         ranking.__dict__["evidence"] = evidence
         return evidence
@@ -179,12 +179,12 @@ class Evaluation:
 class RankedClassifier:
     """A learned way from text to task types."""
 
-    _core: _core.RankedClassifier
+    _model: _core.RankedClassifier
 
     @classmethod
     def _of(cls, core: _core.RankedClassifier) -> RankedClassifier:
         made = cls.__new__(cls)
-        made._core = core
+        made._model = core
         return made
 
     @classmethod
@@ -228,30 +228,31 @@ class RankedClassifier:
         """Write the model into a file, whole or not at all."""
         beside = f"{os.fspath(path)}.part"
         with open(beside, "wb") as file:
-            file.write(self._core.to_bytes())
+            file.write(self._model.to_bytes())
         os.replace(beside, path)
 
     @property
     def features(self) -> int:
         """How many features it knows."""
-        return self._core.features
+        return self._model.features
 
     def rank(self, title: str, description: str = "") -> Ranking:
         """Return how likely each type is, and the words that say so."""
         ranking = object.__new__(Ranking)
         fields = ranking.__dict__
-        fields["_types"], fields["_evidence"] = self._core.rank(title, description)
+        fields["_found"] = self._model.types(title, description)
+        fields["_found_by"] = self._model, title, description
         return ranking
 
     def word_weights(self, word: str) -> dict[TaskType, tuple[int, int]]:
         """Return how a word alone moves each type's logit, in 1/1000 nat: in a title, and in a
         description.
         """
-        return dict(zip(_TYPES, self._core.word_weights(word), strict=True))
+        return dict(zip(_TYPES, self._model.word_weights(word), strict=True))
 
     def evaluate(self, examples: Iterable[Example]) -> Evaluation:
         """Rank tasks whose types are known, and say how good that is."""
-        tasks, ranked, exact, types, confusions, calibration, error = self._core.evaluate(
+        tasks, ranked, exact, types, confusions, calibration, error = self._model.evaluate(
             _parts(examples)
         )
         count = max(tasks, 1)
