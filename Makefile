@@ -17,7 +17,7 @@ endif
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-live soak check check-test rust python wheel bench fuzz-inference format clean
+.PHONY: help demo test test-live soak check check-test rust python wheel bench fuzz-inference train format clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -48,8 +48,11 @@ rust: check ## Format, lints and tests of the crate
 	cargo fmt --all --check
 	cargo clippy --all-targets --features sandbox,python,durable -- -D warnings
 	cargo clippy --no-default-features -- -D warnings
+	cargo clippy --no-default-features --features rank -- -D warnings
 	cargo clippy --no-default-features --features ledger -- -D warnings
 	cargo test --features sandbox,durable
+	# Training takes minutes in the dev profile.
+	cargo test --release --no-default-features --features rank --test rank
 	cargo run --quiet --example dispatch --features sandbox
 
 # The first does for building; the second is for the tests.
@@ -91,6 +94,12 @@ bench: check | $(BIN)/maturin ## Speed; AGAINST=path/to/dispatcher.py make bench
 
 fuzz-inference: check ## 100 million random texts against the specification of inference
 	cargo test --quiet --release --no-default-features --test inference_fuzz -- --texts 100000000
+
+train: ## Makes the shipped model anew from its texts, and the vectors that hold it
+	cargo run --quiet --release --no-default-features --features rank --example train -- \
+		src/rank/model.bin python/timmy/dispatcher/routing/train.jsonl
+	$(MAKE) wheel
+	$(BIN)/python tests/vectors/generate_ranking.py
 
 format: $(VENV)/tested-with format-web ## Formats everything
 	cargo fmt --all

@@ -6,6 +6,7 @@
 //! |---|---|---|
 //! | [`task`] | the vocabulary: task types, statuses, agent names | – |
 //! | [`infer`] | text → task type, with the evidence | – (`tables` for TOML) |
+//! | [`rank`] | text → how likely each task type is, learned | `rank` |
 //! | [`route`] | task type → agent | – |
 //! | [`dispatch`] | the flow: validate, route, hand over, retry, escalate | `net` |
 //! | [`channel`] | how a task reaches an agent: Gitea, HTTP API, in process | `net` |
@@ -40,6 +41,8 @@ pub mod http;
 pub mod infer;
 #[cfg(feature = "ledger")]
 pub mod ledger;
+#[cfg(feature = "rank")]
+pub mod rank;
 pub mod route;
 pub mod task;
 #[cfg(feature = "net")]

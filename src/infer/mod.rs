@@ -16,7 +16,7 @@ mod vector;
 pub(crate) use built_in::{decided, evidence, keywords};
 pub use classifier::{Classifier, Explanation, Match, TableError};
 pub use signals::SIGNALS;
-#[cfg(feature = "wasm")]
+#[cfg(any(feature = "rank", feature = "wasm"))]
 pub(crate) use text::Counter;
 pub use text::{Field, Span, Unit};
 

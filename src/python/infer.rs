@@ -11,7 +11,7 @@ use crate::route::{Registry, select_agent};
 use crate::task::TaskType;
 
 /// The text of a string; a lone surrogate becomes U+FFFD, which matches nothing either.
-fn text<'a>(string: &'a Bound<'_, PyString>) -> Cow<'a, str> {
+pub(super) fn text<'a>(string: &'a Bound<'_, PyString>) -> Cow<'a, str> {
     match string.to_str() {
         Ok(text) => Cow::Borrowed(text),
         Err(_) => Cow::Owned(super::values::string_of(string)),
@@ -50,7 +50,7 @@ fn matches(title: &Bound<'_, PyString>, description: &Bound<'_, PyString>) -> Ve
     parts(title, description, infer::explain_task_type)
 }
 
-fn invalid(error: impl std::fmt::Display) -> PyErr {
+pub(super) fn invalid(error: impl std::fmt::Display) -> PyErr {
     PyValueError::new_err(error.to_string())
 }
 

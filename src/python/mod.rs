@@ -18,6 +18,7 @@ mod flow;
 mod host;
 mod infer;
 mod mailbox;
+mod rank;
 mod runtime;
 mod sandbox;
 mod seams;
@@ -28,5 +29,6 @@ mod values;
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     flow::register(module)?;
     infer::register(module)?;
+    rank::register(module)?;
     sandbox::register(module)
 }

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from timmy import dispatcher
 from timmy.dispatcher import Classifier
-from timmy.dispatcher.cli import app
+from timmy.dispatcher.cli import app, model
 from timmy.dispatcher.sandbox import gitea_sandbox  # noqa: F401  (a fixture)
 
 PROJECT = Path(__file__).parents[2]
@@ -106,16 +106,23 @@ def commands():
 
 def test_the_commands_exist():
     makefile = (PROJECT / "Makefile").read_text() + (PROJECT / "web/rules.mk").read_text()
-    cli = app.app.registered_commands
-    known = {command.callback.__name__: inspect.getsource(command.callback) for command in cli}
+    cli = [("", command) for command in app.app.registered_commands]
+    cli += [("model ", command) for command in model.commands.registered_commands]
+    known = {
+        of + (command.name or command.callback.__name__): inspect.getsource(command.callback)
+        for of, command in cli
+    }
+    shared = inspect.getsource(app).split("@app.command()")[0] + inspect.getsource(model)
     shown = set()
     for program, *arguments in commands():
         if program == "make":
             assert re.search(rf"^{arguments[0]}:.*## ", makefile, re.MULTILINE)
         elif program == "timmy-dispatch":
             name, *rest = arguments
+            if name == "model":
+                name = f"model {rest.pop(0)}"
             shown.add(name)
-            source = known[name] + inspect.getsource(app).split("@app.command()")[0]
+            source = known[name] + shared
             for option in (word for word in rest if word.startswith("-")):
                 assert f'"{option}"' in source, f"{name} {option}"
         elif program == "pip":

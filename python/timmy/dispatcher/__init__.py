@@ -144,6 +144,9 @@ def infer_task_type(title: str, description: str = "") -> TaskType:
     return _TYPES[name]
 
 
+#: Ranking is asked only where :func:`infer_task_type` is still this.
+_EXACT_RULES = infer_task_type
+
 # The core names a type by its place in this; the agents are those of the built-in routes.
 _TYPES = tuple(TaskType(task_type) for task_type, _ in _core.routes())
 _AGENTS = tuple(AgentType(agent) for _, agent in _core.routes())
@@ -281,6 +284,13 @@ class Classifier:
         """Return the type of a text with every keyword found and its place."""
         of = self._core.infer(title, description)
         return _explanation(of, self._core.matches, title, description)
+
+
+# It needs the names above.
+from . import _inference  # noqa: E402
+from .ranking import RankedClassifier as RankedClassifier  # noqa: E402
+from .ranking import Ranking as Ranking  # noqa: E402
+from .ranking import rank_task_types as rank_task_types  # noqa: E402
 
 
 async def _post_gitea_comment(
@@ -440,30 +450,52 @@ async def dispatch_task(
         title: Short title; a blank one is a failed result.
         description: The whole story.
         acceptance_criteria: What must hold when it is done.
-        task_type: The kind of work; inferred from the text if omitted.
+        task_type: The kind of work; inferred from the text if omitted, as the settings say.
         agent: Who gets it; chosen by the task type if omitted.
         issue_number: The Gitea issue to hand over on.
         api_endpoint: An endpoint instead of the agent's own.
         max_retries: How often to try again after a failure.
 
     Raises:
-        ValueError: An unknown agent or task type, or a negative *max_retries*.
+        ValueError: An unknown agent or task type, a negative *max_retries*, or a setting of the
+            inference that cannot be.
     """
     refused = _validate_task(title, task_type, agent, issue_number)
     if refused:
         return refused
+    known_type = _member(TaskType, task_type, "task type", TaskType)
+    known_agent = _member(AgentType, agent, "agent", AGENT_REGISTRY)
+    decided = None if known_type else _decide(title, description)
     flow = _seams.dispatch_task(
         title,
         description,
         acceptance_criteria or [],
-        _member(TaskType, task_type, "task type", TaskType),
-        _member(AgentType, agent, "agent", AGENT_REGISTRY),
+        decided.task_type if decided else known_type,
+        known_agent,
         issue_number,
         api_endpoint,
         max_retries,
     )
-    result: DispatchResult = await flow
+    if decided and decided.asks:
+        flow.close()
+        result = DispatchResult(
+            task_type=decided.ranking.task_type,
+            agent=known_agent or select_agent(decided.ranking.task_type),
+            issue_number=issue_number,
+            status=DispatchStatus.PENDING,
+        )
+    else:
+        result = await flow
+    if decided:
+        decided.note(title, result)
     return result
+
+
+def _decide(title: Any, description: Any) -> _inference.Decision | None:
+    """Rank a text where the settings want that; a replaced `infer_task_type` goes before them."""
+    if infer_task_type is not _EXACT_RULES:
+        return None
+    return _inference.decide(settings, title, description)
 
 
 def _member(members: type[StrEnum], given: Any, what: str, known: Iterable[Any]) -> Any:

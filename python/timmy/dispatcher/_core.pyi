@@ -6,6 +6,7 @@ from typing import Any, Literal, TypeAlias, final
 __all__ = [
     "Classifier",
     "Flow",
+    "RankedClassifier",
     "SandboxServer",
     "Seams",
     "agents",
@@ -79,6 +80,36 @@ class Classifier:
     def from_toml(text: str) -> Classifier: ...
     def infer(self, title: str, description: str) -> int: ...
     def matches(self, title: str, description: str) -> _Matches: ...
+
+_Example: TypeAlias = tuple[str, str, str, float, str]
+
+@final
+class RankedClassifier:
+    """A model."""
+
+    @staticmethod
+    def built_in() -> RankedClassifier: ...
+    @staticmethod
+    def from_bytes(bytes: bytes) -> RankedClassifier: ...
+    @staticmethod
+    def train(tasks: list[_Example], seed: int, features: int) -> RankedClassifier: ...
+    def to_bytes(self) -> bytes: ...
+    @property
+    def features(self) -> int: ...
+    def types(self, title: str, description: str) -> list[tuple[int, int]]: ...
+    def evidence(self, title: str, description: str) -> list[tuple[str, int, list[_Span]]]: ...
+    def word_weights(self, word: str) -> list[tuple[int, int]]: ...
+    def evaluate(
+        self, tasks: list[_Example]
+    ) -> tuple[
+        int,
+        tuple[int, int],
+        tuple[int, int],
+        list[tuple[int, int, int]],
+        list[tuple[int, int, int]],
+        list[tuple[int, int, int]],
+        int,
+    ]: ...
 
 def agents() -> list[tuple[str, str, list[str], str | None, int, str]]: ...
 def assignment_comment(

@@ -15,7 +15,7 @@ from environments import PROJECT
 MODULES = {
     f"timmy/dispatcher/{path.relative_to(PROJECT / 'python/timmy/dispatcher')}"
     for path in (PROJECT / "python/timmy/dispatcher").rglob("*")
-    if path.suffix in {".py", ".pyi", ".typed"} or path.parent.name == "static"
+    if path.suffix in {".py", ".pyi", ".typed"} or path.parent.name in {"static", "routing"}
 }
 INFO = "timmy_dispatcher-0.1.0.dist-info"
 

@@ -17,15 +17,19 @@ from timmy.dispatcher import (
     DispatchStatus,
     Explanation,
     Match,
+    RankedClassifier,
+    Ranking,
     Span,
     TaskType,
     dispatch_task,
     explain_task_type,
     infer_task_type,
+    rank_task_types,
     select_agent,
     use_http,
     wait_for_completion,
 )
+from timmy.dispatcher.ranking import Example
 from timmy.dispatcher.sandbox import Request, Sandbox, gitea_sandbox, sandbox_fixture
 
 
@@ -124,3 +128,16 @@ fixtures: list[Callable[..., Iterator[Sandbox]]] = [gitea_sandbox, both_kinds]
 @pytest.mark.parametrize("gitea_sandbox", ["1.25"], indirect=True)
 def test_of_a_user(gitea_sandbox: Sandbox) -> None:
     gitea_sandbox.create_repo("swarm")
+
+
+def rank() -> None:
+    ranking = rank_task_types("Roadmap")
+    assert_type(ranking, Ranking)
+    assert_type(ranking.task_type, TaskType)
+    assert_type(ranking.types[0].probability, float)
+    assert_type(ranking.evidence[0].spans[0], Span)
+    ranking.types = ()  # type: ignore[misc]
+    model = RankedClassifier.train([Example("Roadmap", "", TaskType.PLANNING)])
+    model.save("ours.bin")
+    assert_type(RankedClassifier.load("ours.bin").rank("Roadmap"), Ranking)
+    assert_type(model.evaluate([]).calibration_error, float)

@@ -1,10 +1,12 @@
 """The command line `timmy-dispatch`.
 
-=========== ==========================================================
-``app``     the commands, their options, their exit codes
-``demo``    the tour: a sandbox, a dozen tasks, a table
-``display`` how things are printed: terminal, pipe, JSON, hostile text
-=========== ==========================================================
+============= ==========================================================
+``app``       the commands, their options, their exit codes
+``inference`` `infer`
+``model``     training, judging and reading models
+``demo``      the tour: a sandbox, a dozen tasks, a table
+``display``   how things are printed: terminal, pipe, JSON, hostile text
+============= ==========================================================
 
 It needs the extra ``[cli]`` (Typer and Rich); the dispatcher itself needs neither.
 """

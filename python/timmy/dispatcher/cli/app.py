@@ -24,9 +24,6 @@ from timmy.dispatcher import AgentType, DispatchResult, DispatchStatus, TaskType
 
 from . import interrupts
 from .display import (
-    deciding_words,
-    evidence_rows,
-    evidence_text,
     line,
     notes,
     print_json,
@@ -37,6 +34,7 @@ from .display import (
 )
 
 if TYPE_CHECKING:
+    from timmy.dispatcher._inference import Decision
     from timmy.dispatcher.sandbox import GiteaVersion
 
 
@@ -65,7 +63,7 @@ class Gitea(StrEnum):
 EXIT_CODES = """\b
 Exit codes:
   0    assigned or completed
-  1    escalated or failed
+  1    escalated or failed, or pending: give the type
   2    wrong usage or configuration; the message says what to set
   3    timed out
   130  interrupted
@@ -77,6 +75,7 @@ Environment (unless the host has a `config` module with `settings`):
   GITEA_TOKEN    an access token with the scope write:issue
   GITEA_REPO     the repository, as owner/name
   GITEA_ENABLED  default true
+  TIMMY_DISPATCHER_INFERENCE  exact (default) or ranked
   NO_COLOR       no colours; FORCE_COLOR: also where there is no terminal
 """
 
@@ -152,7 +151,7 @@ def _report_usage(error: Any) -> int:
     return ExitCode.USAGE
 
 
-def _fail(message: str, *, as_json: bool, variables: Sequence[str] = ()) -> NoReturn:
+def fail(message: str, *, as_json: bool, variables: Sequence[str] = ()) -> NoReturn:
     """End with a usage or configuration error that says what to do."""
     line(notes(), Text.assemble(("Error: ", "bold red"), visible(message, lines=True)))
     if as_json:
@@ -236,14 +235,14 @@ def _require_gitea(*, as_json: bool) -> None:
         if not re.fullmatch(r"[^/\s]+/[^/\s]+", str(settings.gitea_repo or "")):
             wrong.append("GITEA_REPO")
     except (AttributeError, ValueError) as error:
-        _fail(f"The settings cannot be read: {error}", as_json=as_json)
+        fail(f"The settings cannot be read: {error}", as_json=as_json)
     if not wrong:
         return
     message = "Gitea is not configured. Set:\n" + "\n".join(f"  {_ADVICE[name]}" for name in wrong)
     config = sys.modules.get("config")
     if config is not None and getattr(config, "settings", None) is settings:
         message += f"\nThe settings are those of {getattr(config, '__file__', 'config')}."
-    _fail(message, as_json=as_json, variables=wrong)
+    fail(message, as_json=as_json, variables=wrong)
 
 
 def _without_secrets(url: str | None) -> str | None:
@@ -263,59 +262,14 @@ def _without_secrets(url: str | None) -> str | None:
 # ---------------------------------------------------------------------------
 
 
-@app.command()
-def infer(title: Title, description: Description = "", as_json: Json = False) -> None:
-    """Tell what kind of work a task is, and which words say so.
-
-    The words that decided are green; other keywords that were found are yellow.
-    """
-    explanation = dispatcher.explain_task_type(title, description)
-    if as_json:
-        matches = [
-            {
-                "keyword": match.keyword,
-                "task_type": match.task_type,
-                "decided": match.task_type == explanation.task_type,
-                "spans": [
-                    {"field": span.field, "start": span.start, "end": span.end}
-                    for span in match.spans
-                ],
-            }
-            for match in explanation.matches
-        ]
-        print_json(
-            {
-                "title": title,
-                "description": description,
-                "task_type": explanation.task_type,
-                "agent": explanation.agent,
-                "words": deciding_words(explanation),
-                "matches": matches,
-            }
-        )
-        return
-    console = results()
-    line(
-        console,
-        Text.assemble(
-            (explanation.task_type, "bold"), " for ", (_display_name(explanation.agent), "bold")
-        ),
-    )
-    line(console)
-    line(console, evidence_text(title, "title", explanation))
-    if description:
-        line(console, evidence_text(description, "description", explanation))
-    line(console)
-    if explanation.matches:
-        print_table(console, ["word", "type", "where", ""], evidence_rows(explanation))
-    else:
-        line(console, f"No keyword found: {explanation.task_type} is what is left.")
-
-
-def _display_name(agent: AgentType) -> str:
+def display_name(agent: AgentType) -> str:
     """Return the name that people see."""
     spec = dispatcher.AGENT_REGISTRY.get(agent)
     return visible(spec.display_name if spec is not None else agent)
+
+
+# They add themselves to the app, which is above.
+from . import inference, model  # noqa: E402, F401
 
 
 @app.command()
@@ -389,14 +343,17 @@ def dispatch(
     as_json: Json = False,
 ) -> None:
     """Hand a task to the agent that is best at it."""
-    chosen_type = task_type or dispatcher.infer_task_type(title, description)
+    decided = None if task_type else _decided(title, description, as_json=as_json)
+    ranked_type = decided and (decided.ranking.task_type if decided.asks else decided.task_type)
+    chosen_type = task_type or ranked_type or dispatcher.infer_task_type(title, description)
     chosen_agent = agent or dispatcher.select_agent(chosen_type)
     spec = dispatcher.AGENT_REGISTRY[chosen_agent]
-    if title.strip():  # a blank title is refused by the dispatcher itself
+    # A blank title is refused by the dispatcher itself, and who asks sends nothing.
+    if title.strip() and not (decided and decided.asks):
         if spec.interface == "gitea" and issue is not None:
             _require_gitea(as_json=as_json)
         elif spec.interface == "api" and not _is_http_url(endpoint or spec.api_endpoint or ""):
-            _fail(
+            fail(
                 f"{spec.display_name} ({chosen_agent}) takes tasks by HTTP. "
                 "Give its address: --endpoint https://…",
                 as_json=as_json,
@@ -416,7 +373,7 @@ def dispatch(
             )
         )
     except ValueError as error:
-        _fail(str(error), as_json=as_json)
+        fail(str(error), as_json=as_json)
     if as_json:
         print_json({**dataclasses.asdict(result), "success": result.success})
     else:
@@ -430,12 +387,20 @@ def dispatch(
     raise typer.Exit(_code_of(result.status))
 
 
+def _decided(title: str, description: str, *, as_json: bool) -> "Decision | None":
+    """Return what ranking makes of a task, where the settings want it."""
+    try:
+        return dispatcher._decide(title, description)
+    except ValueError as error:
+        fail(str(error), as_json=as_json)
+
+
 def _print_result(result: DispatchResult) -> None:
     """Print the outcome of a dispatch, a line for each thing there is."""
     facts: list[tuple[str, str | Text]] = [
         ("status", status_text(result.status)),
         ("type", result.task_type),
-        ("agent", f"{_display_name(result.agent)} ({visible(result.agent)})"),
+        ("agent", f"{display_name(result.agent)} ({visible(result.agent)})"),
     ]
     for name, value in (
         ("issue", f"#{result.issue_number}" if result.issue_number is not None else None),
@@ -558,7 +523,7 @@ def sandbox(
                 time.sleep(0.1)
     except (OSError, ValueError) as error:
         message = f"The sandbox cannot serve on port {port}: {error}. --port 0 takes a free one."
-        _fail(message, as_json=as_json)
+        fail(message, as_json=as_json)
     # Being stopped, by Ctrl-C too, is how it ends.
     raise typer.Exit(ExitCode.SUCCESS)
 

@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from timmy.dispatcher import Explanation
+    from timmy.dispatcher import Explanation, Span
 
 #: The cells of one row of a table.
 Row = Sequence[str | Text]
@@ -168,22 +168,31 @@ def deciding_words(explanation: "Explanation") -> list[str]:
     return list(dict.fromkeys(decided))
 
 
-def evidence_text(text: str, field: str, explanation: "Explanation") -> Text:
-    """Return *text* (the title or the description) with every keyword found in it coloured."""
+def coloured(text: str, field: str, marks: Iterable[tuple["Span", str]]) -> Text:
+    """Return *text*, the *field* of a task, with the marked parts in their styles."""
     styles = [""] * len(text)
-    # The words that decided come last, so that they win where words overlap.
-    for match in sorted(explanation.matches, key=lambda m: m.task_type == explanation.task_type):
-        style = _DECIDED if match.task_type == explanation.task_type else _ALSO_FOUND
-        for span in match.spans:
-            if span.field == field:
-                styles[span.start : span.end] = [style] * (span.end - span.start)
-    coloured = Text()
+    for span, style in marks:
+        if span.field == field:
+            styles[span.start : span.end] = [style] * (span.end - span.start)
+    made = Text()
     start = 0
     for end in range(1, len(text) + 1):
         if end == len(text) or styles[end] != styles[start]:
-            coloured.append(visible(text[start:end], lines=True), style=styles[start] or None)
+            made.append(visible(text[start:end], lines=True), style=styles[start] or None)
             start = end
-    return coloured
+    return made
+
+
+def evidence_text(text: str, field: str, explanation: "Explanation") -> Text:
+    """Return *text* (the title or the description) with every keyword found in it coloured."""
+    # The words that decided come last, so that they win where words overlap.
+    matches = sorted(explanation.matches, key=lambda m: m.task_type == explanation.task_type)
+    marks = [
+        (span, _DECIDED if match.task_type == explanation.task_type else _ALSO_FOUND)
+        for match in matches
+        for span in match.spans
+    ]
+    return coloured(text, field, marks)
 
 
 def evidence_rows(explanation: "Explanation") -> list[tuple[Text, str, str, str]]:

@@ -1,0 +1,134 @@
+"""Which way a dispatch finds a task's type: by the exact rules, or by ranking.
+
+=================================== ====================== ======================================
+environment                         attribute of settings
+=================================== ====================== ======================================
+``TIMMY_DISPATCHER_INFERENCE``      ``inference``          ``exact`` (default) or ``ranked``
+``TIMMY_DISPATCHER_MIN_CONFIDENCE`` ``min_confidence``     from 0 (default) to 1
+``TIMMY_DISPATCHER_BELOW``          ``below_confidence``   what a task below that gets: ``exact``
+                                                           rules (default), ``ask``, or a type
+``TIMMY_DISPATCHER_MODEL``          ``ranking_model``      a model of one's own; default the
+                                                           shipped one
+=================================== ====================== ======================================
+
+The attribute goes before the environment where it is of the right type; a mock's is not.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from . import DispatchResult, TaskType, logger
+from .ranking import RankedClassifier, Ranking, rank_task_types
+
+#: How many words go into the log and the metadata.
+_WORDS = 5
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What ranking made of a task."""
+
+    ranking: Ranking
+    #: The type to dispatch as; None leaves it to the exact rules, or to a person.
+    task_type: TaskType | None
+    #: What happens below the minimum, where the task is below it.
+    below: str | None
+    min_confidence: float
+
+    @property
+    def asks(self) -> bool:
+        """Whether a person is asked instead of dispatching."""
+        return self.below == "ask"
+
+    def note(self, title: str, result: DispatchResult) -> None:
+        """Put probability and words into the metadata and the log."""
+        found = self.ranking
+        words = [one.text for one in found.evidence if one.weight > 0][:_WORDS]
+        noted: dict[str, object] = {
+            "task_type": str(found.task_type),
+            "probability": found.probability,
+            "words": words,
+        }
+        if self.below:
+            noted |= {"min_confidence": self.min_confidence, "below": self.below}
+        logger.info(
+            "Ranked task %r: %s with %.2f %%, for %s%s",
+            title[:60],
+            found.task_type,
+            100 * found.probability,
+            ", ".join(words) or "no word",
+            f"; below {self.min_confidence:g}, so {self.below}" if self.below else "",
+            extra={"ranking": noted},
+        )
+        # A replaced channel may return anything.
+        metadata = getattr(result, "metadata", None)
+        if isinstance(metadata, dict):
+            metadata["ranking"] = noted
+            if self.asks:
+                metadata["reason"] = (
+                    f"{found.task_type} is only {found.probability:.2%} likely, which is below "
+                    f"min_confidence {self.min_confidence:g}: give the task_type"
+                )
+
+
+def decide(settings: Any, title: Any, description: Any) -> Decision | None:
+    """Rank a text where the settings say "ranked"; None where the exact rules are asked.
+
+    Raises:
+        ValueError: A setting that cannot be, or a model that cannot be read.
+    """
+    inference = _text(settings, "inference", "TIMMY_DISPATCHER_INFERENCE") or "exact"
+    if inference not in ("exact", "ranked"):
+        raise ValueError(f"unknown inference {inference!r}; known are exact, ranked")
+    if inference == "exact" or not (isinstance(title, str) and isinstance(description, str)):
+        return None
+    below = _text(settings, "below_confidence", "TIMMY_DISPATCHER_BELOW") or "exact"
+    if below not in ("exact", "ask", *TaskType):
+        known = ", ".join(("exact", "ask", *TaskType))
+        raise ValueError(f"unknown below_confidence {below!r}; known are {known}")
+    minimum = _minimum(settings)
+    path = _text(settings, "ranking_model", "TIMMY_DISPATCHER_MODEL")
+    rank = _model(path, _stamp(path)).rank if path else rank_task_types
+    ranking = rank(title, description)
+    if ranking.probability >= minimum:
+        return Decision(ranking, ranking.task_type, None, minimum)
+    named = TaskType(below) if below in set(TaskType) else None
+    return Decision(ranking, named, below, minimum)
+
+
+def _text(settings: Any, name: str, variable: str) -> str:
+    value = getattr(settings, name, None)
+    if not isinstance(value, str) or not value.strip():
+        value = os.environ.get(variable, "")
+    return value.strip()
+
+
+def _minimum(settings: Any) -> float:
+    value = getattr(settings, "min_confidence", None)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        value = os.environ.get("TIMMY_DISPATCHER_MIN_CONFIDENCE", "").strip() or 0
+    try:
+        minimum = float(value)
+    except ValueError:
+        minimum = -1
+    if not 0 <= minimum <= 1:
+        raise ValueError(f"min_confidence is {value!r}; it is a number from 0 to 1")
+    return minimum
+
+
+def _stamp(path: str) -> tuple[int, int]:
+    """Return what changes when a file is replaced."""
+    try:
+        found = os.stat(path)
+    except OSError as error:
+        raise ValueError(f"the model {path} cannot be read: {error.strerror}") from None
+    return found.st_mtime_ns, found.st_size
+
+
+@lru_cache(maxsize=4)
+def _model(path: str, _stamped: tuple[int, int]) -> RankedClassifier:
+    return RankedClassifier.load(path)
