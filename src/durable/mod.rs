@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `dispatcher` | what a program sees: open, submit, wait, steer |
 //! | `settings` | times, limits and policies |
+//! | `decide` | what kind of work a task is |
 //! | `plan` | who is to do a task, and what is missing for it |
 //! | `order` | a task as the ledger keeps it, and an agent's terms |
 //! | `work` | claim, send, look for, raise what is due, take over |
@@ -18,6 +19,7 @@
 
 pub mod agents;
 mod breaker;
+mod decide;
 mod dispatcher;
 pub mod effects;
 mod follow;
@@ -32,6 +34,7 @@ mod waiters;
 pub mod watch;
 mod work;
 
+pub use decide::{Below, Inference};
 pub use dispatcher::{Builder, Dispatch, Dispatcher, DispatcherError};
 pub use gates::{NamedGate, Question, Verdict};
 pub use order::{Gate, Order, Terms};

@@ -6,7 +6,6 @@ use uuid::Uuid;
 use super::order::{Gate, Order, Terms};
 use super::settings::{Busy, Policy};
 use crate::dispatch::{Settings, Task, api_base, check_http_url, check_repo};
-use crate::infer::infer_task_type;
 use crate::ledger::machine::{Channel, Plan};
 use crate::ledger::{Agent, Submission};
 use crate::route::{AgentSpec, Registry, Routes};
@@ -83,10 +82,8 @@ impl Team {
         if task.title.trim().is_empty() {
             return Err(Refused("`title` is required.".to_owned()));
         }
-        let (task_type, by) = match task.task_type {
-            Some(given) => (given, "caller"),
-            None => (infer_task_type(&task.title, &task.description), "exact"),
-        };
+        let decided = self.policy.inference.decide(task);
+        let task_type = decided.task_type;
         let route = self.route(task, task_type, wishes);
         for name in &route {
             self.check(name, task)?;
@@ -159,8 +156,8 @@ impl Team {
         Ok(Planned {
             order,
             plan,
-            decided: json!({ "task_type": task_type.as_str(), "by": by }),
-            hold: None,
+            decided: decided.how,
+            hold: decided.ask,
             subject,
         })
     }

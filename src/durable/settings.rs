@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::decide::Inference;
 use super::order::Gate;
 
 /// How long everything takes.
@@ -118,10 +119,12 @@ impl std::fmt::Debug for Receive {
 }
 
 /// What holds for every task that does not say otherwise, and the limits of the process.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Policy {
     /// How long everything takes.
     pub timing: Timing,
+    /// How the type of a task is found.
+    pub inference: Inference,
     /// What happens to a task whose agent is busy.
     pub when_busy: Busy,
     /// How often a task may go to a next agent.
@@ -140,6 +143,7 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             timing: Timing::default(),
+            inference: Inference::default(),
             when_busy: Busy::default(),
             max_reassignments: 2,
             gates: Vec::new(),

@@ -7,7 +7,9 @@ use std::time::Duration;
 use serde_json::json;
 use timmy_dispatcher::dispatch::Task;
 use timmy_dispatcher::durable::agents::signature;
-use timmy_dispatcher::durable::{AgentOptions, Busy, DispatcherError, Policy, Receive, Wishes};
+use timmy_dispatcher::durable::{
+    AgentOptions, Below, Busy, DispatcherError, Inference, Policy, Receive, Wishes,
+};
 use timmy_dispatcher::ledger::machine::Phase;
 use timmy_dispatcher::task::{AgentName, DispatchStatus, TaskType};
 
@@ -217,6 +219,38 @@ async fn it_waits_for_a_slot_and_says_so() {
     let mut task = world.task("three");
     task.task_type = Some(TaskType::Refactoring);
     let id = dispatcher.submit(&task, &wanted).await.unwrap().id();
+    let record = until(&dispatcher, id, Phase::HandedOver).await;
+    assert_eq!(record.state.attempt.unwrap().agent, "claude_code");
+    dispatcher.close(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn a_task_whose_type_is_not_sure_waits_for_a_person() {
+    let world = World::new(VERSIONS[0]);
+    let policy = Policy {
+        inference: Inference::Ranked {
+            model: None,
+            min_confidence: 9_999,
+            below: Below::Ask,
+        },
+        ..World::policy()
+    };
+    let dispatcher = world.builder(policy).open().await.unwrap();
+    let mut task = world.task("Look at it");
+    task.agent = None;
+    let id = dispatcher.submit(&task, &wishes()).await.unwrap().id();
+    let record = dispatcher.get(id).await.unwrap();
+    assert_eq!(record.state.status(), DispatchStatus::Pending);
+    assert!(
+        record.reason.ends_with("say which type it is"),
+        "{}",
+        record.reason
+    );
+    assert_eq!(
+        world.comments(task.issue_number.unwrap()),
+        Vec::<String>::new()
+    );
+    dispatcher.retype(id, TaskType::Refactoring).await.unwrap();
     let record = until(&dispatcher, id, Phase::HandedOver).await;
     assert_eq!(record.state.attempt.unwrap().agent, "claude_code");
     dispatcher.close(Duration::from_secs(5)).await;
