@@ -50,6 +50,7 @@ rust: check ## Format, lints and tests of the crate
 	cargo clippy --no-default-features -- -D warnings
 	cargo clippy --no-default-features --features ledger -- -D warnings
 	cargo test --features sandbox,durable
+	scripts/without-fence --features sandbox,durable
 	cargo run --quiet --example dispatch --features sandbox
 
 # The first does for building; the second is for the tests.
