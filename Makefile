@@ -53,6 +53,7 @@ rust: check ## Format, lints and tests of the crate
 	cargo test --features sandbox,durable
 	# Training takes minutes in the dev profile.
 	cargo test --release --no-default-features --features rank --test rank
+	scripts/without-fence --features sandbox,durable
 	cargo run --quiet --example dispatch --features sandbox
 
 # The first does for building; the second is for the tests.
