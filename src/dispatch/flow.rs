@@ -241,7 +241,7 @@ pub(crate) async fn dispatch<S: Steps>(steps: &S) -> Result<S::Outcome, S::Escap
         ],
     )?;
     let interface = steps.interface(&agent)?;
-    let mut waits = Waits::new();
+    let mut waits = None;
     let mut attempt = 0;
     let mut outcome = loop {
         let Attempted {
@@ -262,6 +262,7 @@ pub(crate) async fn dispatch<S: Steps>(steps: &S) -> Result<S::Outcome, S::Escap
         }
         attempt += 1;
         if let Some(transient) = transient {
+            let waits = waits.get_or_insert_with(Waits::new);
             steps.sleep(waits.next(transient)).await?;
         }
     };

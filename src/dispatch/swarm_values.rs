@@ -109,7 +109,8 @@ impl Reply for Response {
     }
 
     fn lacks_label(&self, id: &Opaque) -> bool {
-        id.integer().is_some_and(|id| answer::lacks_label(self, id))
+        id.integer()
+            .is_some_and(|id| answer::lacks_label(&self.body, id))
     }
 
     fn issue_state(&self) -> Read<IssueState, Self> {

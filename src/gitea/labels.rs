@@ -66,7 +66,7 @@ pub(crate) async fn apply_label<H: Host, C: GiteaClient<H>>(
     label: &H::Value,
     color: &H::Value,
 ) -> Step<(), H> {
-    let labels_url = format!("{base}/repos/{repo}/labels");
+    let labels_url = [base, "/repos/", repo, "/labels"].concat();
     let asked = now();
     let found = match find(host, client, &labels_url, repo, label).await {
         Ok(found) => found,
@@ -94,7 +94,7 @@ pub(crate) async fn apply_label<H: Host, C: GiteaClient<H>>(
     };
 
     let number = issue.text();
-    let url = format!("{}/labels", issue_url(base, repo, &number));
+    let url = issue_url(base, repo, &number, "/labels");
     match client.post(&url, Body::AddLabel { id: &id }).await {
         Ok(reply) if !reply.created() => Ok(Err(host.refusal(&reply, &format!("issue #{number}")))),
         Ok(reply) if reply.lacks_label(&id) => {

@@ -505,8 +505,10 @@ _seams = _core.Seams(
         "_dispatch_local",
         "_dispatch_via_api",
         "_dispatch_via_gitea",
+        "_format_assignment_comment",
         "_log_escalation",
         "_post_gitea_comment",
+        "infer_task_type",
     ],
 )
 atexit.register(_core.shut_down)
