@@ -248,8 +248,8 @@ pub(crate) async fn dispatch<S: Steps>(steps: &S) -> Result<S::Outcome, S::Escap
             mut outcome,
             transient,
         } = match interface {
-            Interface::Gitea => steps.via_gitea(&agent).await?,
-            Interface::Api => steps.via_api(&agent).await?,
+            Interface::Gitea => Box::pin(steps.via_gitea(&agent)).await?,
+            Interface::Api => Box::pin(steps.via_api(&agent)).await?,
             Interface::Local => steps.locally().await?,
         };
         steps.set_retry_count(&mut outcome, attempt)?;
@@ -279,7 +279,7 @@ pub(crate) async fn dispatch<S: Steps>(steps: &S) -> Result<S::Outcome, S::Escap
         ],
     )?;
     if steps.has_issue() {
-        steps.log_escalation(&agent, &error, attempts).await?;
+        Box::pin(steps.log_escalation(&agent, &error, attempts)).await?;
     }
     Ok(outcome)
 }

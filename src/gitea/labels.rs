@@ -85,7 +85,8 @@ pub(crate) async fn apply_label<H: Host, C: GiteaClient<H>>(
         Found::Unreadable(cause) => return Ok(Err(cause)),
         Found::Absent => {
             let lock = lock_of(base, repo, label.text());
-            match create(host, client, &labels_url, repo, label, color, lock, asked).await {
+            let created = create(host, client, &labels_url, repo, label, color, lock, asked);
+            match Box::pin(created).await {
                 Ok(id) => id,
                 Err(Failure::Escaped(escaped)) => return Err(escaped),
                 Err(Failure::Failed(cause)) => return Ok(Err(cause)),

@@ -15,7 +15,9 @@ use super::runtime;
 use super::seams::{Name, Seams};
 use super::values::{PyReply, PyValue, cause_of, is_ordinary, text_of};
 use crate::dispatch::host::{Body, Failure, Fallible, GiteaClient, Host, Value};
-use crate::http::{Method, Repeat, Request, Response, SendError, Transport, split_userinfo};
+use crate::http::{
+    Method, Native, Repeat, Request, Response, SendError, Transport, split_userinfo,
+};
 
 /// An object with httpx's `get` and `post`, and the context manager that ends its life.
 struct Opened {
@@ -283,7 +285,7 @@ fn call_special<'py, const N: usize>(
         let bound = std::iter::once(object.clone()).chain(arguments);
         return method.call1(PyTuple::new(py, bound.collect::<Vec<_>>())?);
     }
-    if method.hasattr(intern!(py, "__get__"))? {
+    if method.get_type().hasattr(intern!(py, "__get__"))? {
         method = method.call_method1(intern!(py, "__get__"), (object, class))?;
     }
     method.call1(PyTuple::new(py, arguments)?)
@@ -310,8 +312,7 @@ pub(super) async fn send(slot: &Slot, request: Request) -> PyResult<Result<Respo
     let answer = Arc::new(Mutex::new(None));
     let filled = answer.clone();
     let waiting = Python::attach(|py| -> PyResult<Py<PyAny>> {
-        let transport = runtime::transport(py)?;
-        let sending = async move {
+        let sending = |transport: Native| async move {
             let sent = transport.send(request).await;
             *filled.lock().unwrap_or_else(PoisonError::into_inner) = Some(sent);
         };

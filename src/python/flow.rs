@@ -417,5 +417,6 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(assignment_comment, module)?)?;
     module.add_function(wrap_pyfunction!(environment, module)?)?;
     module.add_function(wrap_pyfunction!(request, module)?)?;
+    module.add_function(wrap_pyfunction!(super::runtime::after_fork, module)?)?;
     module.add_function(wrap_pyfunction!(super::runtime::shut_down, module)?)
 }

@@ -261,7 +261,7 @@ impl Host for PyHost {
     {
         let (done, result) = tokio::sync::oneshot::channel();
         let waiting = Python::attach(|py| -> PyResult<Py<PyAny>> {
-            let waiting = async move {
+            let waiting = |_| async move {
                 let _ = done.send(future.await);
             };
             Ok(super::runtime::awaitable(py, waiting)?.unbind())
@@ -278,7 +278,7 @@ impl Host for PyHost {
     }
 
     fn number(&self, number: i64) -> PyValue {
-        Python::attach(|py| PyValue(pyo3::types::PyInt::new(py, number).into_any().unbind()))
+        Python::attach(|py| PyValue::number(py, number))
     }
 
     fn redact(&self, text: &str) -> String {

@@ -32,6 +32,10 @@ impl PyValue {
         Self(PyString::new(py, text).into_any().unbind())
     }
 
+    pub(super) fn number(py: Python<'_>, number: i64) -> Self {
+        Self(PyInt::new(py, number).into_any().unbind())
+    }
+
     pub(super) fn none(py: Python<'_>) -> Self {
         Self(py.None())
     }
@@ -208,20 +212,18 @@ impl Reply for PyReply {
     fn labels_named(&self, name: &PyValue) -> Read<LabelPage<PyValue>, Self> {
         Python::attach(|py| match self {
             Self::Native(response) => {
-                let page = answer::labels_named(response, &name.text())
-                    .map_err(|error| unreadable(py, response, &error))?;
-                Ok(LabelPage {
-                    ids: page
-                        .ids
-                        .into_iter()
-                        .map(|id| PyValue(PyInt::new(py, id).into_any().unbind()))
-                        .collect(),
-                    entries: page.entries,
-                    found_last: page.found_last,
-                })
+                let page = answer::labels_named(&response.body, &name.text());
+                page.map(|page| page_of(py, page))
+                    .map_err(|error| unreadable(py, response, &error))
             }
             Self::Object { object, .. } => {
-                labels_named(object.0.bind(py), name.0.bind(py)).map_err(failure)
+                let (response, name) = (object.0.bind(py), name.0.bind(py));
+                let page = body_of_httpx(response)
+                    .and_then(|body| answer::labels_named(body.as_bytes(), &text_of(name)).ok());
+                match page {
+                    Some(page) => Ok(page_of(py, page)),
+                    None => labels_named(response, name).map_err(failure),
+                }
             }
         })
     }
@@ -229,13 +231,17 @@ impl Reply for PyReply {
     fn id(&self) -> Read<Option<PyValue>, Self> {
         Python::attach(|py| match self {
             Self::Native(response) => {
-                let id = answer::id(response).map_err(|error| unreadable(py, response, &error))?;
-                Ok(id.map(|id| PyValue(PyInt::new(py, id).into_any().unbind())))
+                let id = answer::id(&response.body);
+                let id = id.map_err(|error| unreadable(py, response, &error))?;
+                Ok(id.map(|id| PyValue::number(py, id)))
             }
             Self::Object { object, .. } => {
-                let id = object
-                    .0
-                    .bind(py)
+                let response = object.0.bind(py);
+                let id = body_of_httpx(response).and_then(|body| answer::id(body.as_bytes()).ok());
+                if let Some(id) = id {
+                    return Ok(id.map(|id| PyValue::number(py, id)));
+                }
+                let id = response
                     .call_method0(intern!(py, "json"))
                     .and_then(|json| json.call_method1(intern!(py, "get"), (intern!(py, "id"),)));
                 let id = id.map_err(failure)?;
@@ -255,9 +261,8 @@ impl Reply for PyReply {
 
     fn issue_state(&self) -> Read<IssueState, Self> {
         Python::attach(|py| match self {
-            Self::Native(response) => {
-                answer::issue_state(response).map_err(|error| unreadable(py, response, &error))
-            }
+            Self::Native(response) => answer::issue_state(&response.body)
+                .map_err(|error| unreadable(py, response, &error)),
             Self::Object { object, .. } => issue_state(object.0.bind(py)).map_err(failure),
         })
     }
@@ -335,23 +340,55 @@ fn labels_named(
     Ok(page)
 }
 
-/// Whether it is httpx's own response, of which more may be known than how to ask it.
+/// The class of httpx's answers and its `json`, once such an answer came.
+static OF_HTTPX: PyOnceLock<(Py<PyType>, Py<PyAny>)> = PyOnceLock::new();
+
 fn is_of_httpx(response: &Bound<'_, PyAny>) -> bool {
-    static KNOWN: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     let (py, class) = (response.py(), response.get_type());
-    if KNOWN.get(py).is_some_and(|known| class.is(known)) {
+    if let Some((known, _)) = OF_HTTPX.get(py)
+        && class.is(known)
+    {
         return true;
     }
-    let is = |attribute: &Bound<'_, PyString>, text: &Bound<'_, PyString>| {
-        let value = class.getattr(attribute).ok();
-        value.is_some_and(|value| value.eq(text).unwrap_or(false))
-    };
-    let made_there = is(intern!(py, "__name__"), intern!(py, "Response"))
-        && is(intern!(py, "__module__"), intern!(py, "httpx"));
-    if made_there {
-        let _ = KNOWN.set(py, class.unbind());
+    let module = class.getattr(intern!(py, "__module__"));
+    let httpx = intern!(py, "httpx");
+    if !module.is_ok_and(|module| module.eq(httpx).unwrap_or(false)) {
+        return false;
     }
-    made_there
+    let http = py.import(intern!(py, "timmy.dispatcher._http"));
+    let json = http.and_then(|http| http.call_method1(intern!(py, "own_json"), (&class,)));
+    match json {
+        Ok(json) if !json.is_none() => {
+            let _ = OF_HTTPX.set(py, (class.unbind(), json.unbind()));
+            true
+        }
+        _ => false,
+    }
+}
+
+/// The body of an answer of httpx's own, which its own `json` would read, with more effort.
+fn body_of_httpx<'py>(response: &Bound<'py, PyAny>) -> Option<Bound<'py, PyBytes>> {
+    let py = response.py();
+    if !is_of_httpx(response) {
+        return None;
+    }
+    let (_, own) = OF_HTTPX.get(py)?;
+    let json = attribute(response, intern!(py, "json"))?;
+    if !attribute(&json, intern!(py, "__func__"))?.is(own) {
+        return None;
+    }
+    attribute(response, intern!(py, "content"))?
+        .cast_into()
+        .ok()
+}
+
+fn page_of(py: Python<'_>, page: LabelPage<i64>) -> LabelPage<PyValue> {
+    let ids = page.ids.into_iter().map(|id| PyValue::number(py, id));
+    LabelPage {
+        ids: ids.collect(),
+        entries: page.entries,
+        found_last: page.found_last,
+    }
 }
 
 fn header(response: &Bound<'_, PyAny>, name: &str) -> Option<String> {
@@ -415,13 +452,13 @@ fn lacks_label(response: &Bound<'_, PyAny>, id: &Bound<'_, PyAny>) -> bool {
     let Ok(json) = json.call0() else {
         return false;
     };
-    if json.hasattr(intern!(py, "cr_code")).unwrap_or(false)
-        && json.hasattr(intern!(py, "cr_await")).unwrap_or(false)
-    {
-        // An AsyncMock's coroutine; closed, or Python warns that nobody awaited it.
-        let _ = json.call_method0(intern!(py, "close"));
-    }
     let Ok(labels) = json.cast::<PyList>() else {
+        if json.hasattr(intern!(py, "cr_code")).unwrap_or(false)
+            && json.hasattr(intern!(py, "cr_await")).unwrap_or(false)
+        {
+            // An AsyncMock's coroutine; closed, or Python warns that nobody awaited it.
+            let _ = json.call_method0(intern!(py, "close"));
+        }
         return false;
     };
     !labels.iter().any(|label| {
