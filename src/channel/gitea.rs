@@ -97,6 +97,7 @@ struct Exchange<V> {
     causes: Vec<(&'static str, Cause<V>)>,
 }
 
+// The steps are boxed: a whole flow in one piece is of a size that malloc is slow with.
 async fn exchange<S: Steps>(
     steps: &S,
     agent: &S::Value,
@@ -108,7 +109,7 @@ async fn exchange<S: Steps>(
     let label = steps.label(agent)?;
     let display_name = steps.display_name(spec)?;
     if let Some(label) = label {
-        match steps.apply_label(client, gitea, &label).await? {
+        match Box::pin(steps.apply_label(client, gitea, &label)).await? {
             Ok(()) => {
                 steps.log(
                     Level::Info,
@@ -132,7 +133,7 @@ async fn exchange<S: Steps>(
         }
     }
     let body = steps.assignment_comment(&display_name, task_type)?;
-    match steps.post_comment(client, gitea, &body).await? {
+    match Box::pin(steps.post_comment(client, gitea, &body)).await? {
         Ok(id) => done.comment_id = Some(id),
         Err(cause) => done.causes.push(("comment", cause)),
     }

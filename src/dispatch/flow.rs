@@ -241,15 +241,15 @@ pub(crate) async fn dispatch<S: Steps>(steps: &S) -> Result<S::Outcome, S::Escap
         ],
     )?;
     let interface = steps.interface(&agent)?;
-    let mut waits = Waits::new();
+    let mut waits = None;
     let mut attempt = 0;
     let mut outcome = loop {
         let Attempted {
             mut outcome,
             transient,
         } = match interface {
-            Interface::Gitea => steps.via_gitea(&agent).await?,
-            Interface::Api => steps.via_api(&agent).await?,
+            Interface::Gitea => Box::pin(steps.via_gitea(&agent)).await?,
+            Interface::Api => Box::pin(steps.via_api(&agent)).await?,
             Interface::Local => steps.locally().await?,
         };
         steps.set_retry_count(&mut outcome, attempt)?;
@@ -262,6 +262,7 @@ pub(crate) async fn dispatch<S: Steps>(steps: &S) -> Result<S::Outcome, S::Escap
         }
         attempt += 1;
         if let Some(transient) = transient {
+            let waits = waits.get_or_insert_with(Waits::new);
             steps.sleep(waits.next(transient)).await?;
         }
     };
@@ -278,7 +279,7 @@ pub(crate) async fn dispatch<S: Steps>(steps: &S) -> Result<S::Outcome, S::Escap
         ],
     )?;
     if steps.has_issue() {
-        steps.log_escalation(&agent, &error, attempts).await?;
+        Box::pin(steps.log_escalation(&agent, &error, attempts)).await?;
     }
     Ok(outcome)
 }

@@ -1,6 +1,7 @@
 //! Where Gitea is and how to get in.
 
 use std::env;
+use std::sync::{PoisonError, RwLock};
 
 use crate::http::redact_url;
 
@@ -62,7 +63,19 @@ pub struct ConfigError(String);
 /// assert!(api_base("git.example").is_err());
 /// ```
 pub fn api_base(gitea_url: &str) -> Result<String, ConfigError> {
+    /// The address that was right the last time: it is asked for with every hand-over.
+    static KNOWN: RwLock<Option<String>> = RwLock::new(None);
     let base = gitea_url.trim().trim_end_matches('/');
+    let known = KNOWN.read().unwrap_or_else(PoisonError::into_inner);
+    if known.as_deref() != Some(base) {
+        drop(known);
+        check_base(base)?;
+        *KNOWN.write().unwrap_or_else(PoisonError::into_inner) = Some(base.to_owned());
+    }
+    Ok([base, "/api/v1"].concat())
+}
+
+fn check_base(base: &str) -> Result<(), ConfigError> {
     check_http_url("GITEA_URL", base)?;
     if base.contains(['?', '#']) {
         return Err(ConfigError(format!(
@@ -70,7 +83,7 @@ pub fn api_base(gitea_url: &str) -> Result<String, ConfigError> {
             redact_url(base)
         )));
     }
-    Ok(format!("{base}/api/v1"))
+    Ok(())
 }
 
 /// Checks that a URL is one that a request can be sent to.

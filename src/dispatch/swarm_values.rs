@@ -94,7 +94,8 @@ impl Reply for Response {
     }
 
     fn labels_named(&self, name: &Opaque) -> Read<LabelPage<Opaque>, Self> {
-        let page = answer::labels_named(self, &name.text()).map_err(|e| unreadable(self, &e))?;
+        let page =
+            answer::labels_named(&self.body, &name.text()).map_err(|e| unreadable(self, &e))?;
         Ok(LabelPage {
             ids: page.ids.into_iter().map(Opaque::Number).collect(),
             entries: page.entries,
@@ -103,17 +104,18 @@ impl Reply for Response {
     }
 
     fn id(&self) -> Read<Option<Opaque>, Self> {
-        answer::id(self)
+        answer::id(&self.body)
             .map(|id| id.map(Opaque::Number))
             .map_err(|e| unreadable(self, &e))
     }
 
     fn lacks_label(&self, id: &Opaque) -> bool {
-        id.integer().is_some_and(|id| answer::lacks_label(self, id))
+        id.integer()
+            .is_some_and(|id| answer::lacks_label(&self.body, id))
     }
 
     fn issue_state(&self) -> Read<IssueState, Self> {
-        answer::issue_state(self).map_err(|e| unreadable(self, &e))
+        answer::issue_state(&self.body).map_err(|e| unreadable(self, &e))
     }
 }
 

@@ -90,6 +90,7 @@ impl<T: Transport> Watched for Watch<'_, T> {
                 &base,
                 &settings.gitea_repo,
                 &self.issue.text(),
+                "",
             ))
         }))
     }

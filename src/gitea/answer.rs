@@ -60,11 +60,8 @@ pub(crate) fn encoding(answer: &Response) -> Option<String> {
 }
 
 /// The ids of the labels of that name on one page.
-pub(crate) fn labels_named(
-    answer: &Response,
-    name: &str,
-) -> Result<LabelPage<i64>, serde_json::Error> {
-    let labels: Option<Vec<Label>> = serde_json::from_slice(&answer.body)?;
+pub(crate) fn labels_named(body: &[u8], name: &str) -> Result<LabelPage<i64>, serde_json::Error> {
+    let labels: Option<Vec<Label>> = serde_json::from_slice(body)?;
     let labels = labels.unwrap_or_default();
     let is_it = |label: &&Label| label.name.as_str() == Some(name);
     let ids = labels.iter().filter(is_it).map(|label| {
@@ -81,28 +78,28 @@ pub(crate) fn labels_named(
 }
 
 /// The `id` of a JSON object.
-pub(crate) fn id(answer: &Response) -> Result<Option<i64>, serde_json::Error> {
-    object::<WithId>(answer).map(|object| object.id)
+pub(crate) fn id(body: &[u8]) -> Result<Option<i64>, serde_json::Error> {
+    object::<WithId>(body).map(|object| object.id)
 }
 
 /// A JSON object; a record made by serde would take an array for one.
-fn object<T: DeserializeOwned>(answer: &Response) -> Result<T, serde_json::Error> {
-    match answer.body.iter().find(|byte| !byte.is_ascii_whitespace()) {
+fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T, serde_json::Error> {
+    match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
         Some(b'[') => Err(serde_json::Error::custom("an array instead of an object")),
-        _ => serde_json::from_slice(&answer.body),
+        _ => serde_json::from_slice(body),
     }
 }
 
 /// Whether the body is a JSON array, whatever is in it, without that label.
-pub(crate) fn lacks_label(answer: &Response, id: i64) -> bool {
-    let entries: Result<Vec<Value>, _> = serde_json::from_slice(&answer.body);
+pub(crate) fn lacks_label(body: &[u8], id: i64) -> bool {
+    let entries: Result<Vec<Value>, _> = serde_json::from_slice(body);
     let is_it = |entry: &Value| entry.get("id").and_then(Value::as_i64) == Some(id);
     entries.is_ok_and(|entries| !entries.iter().any(is_it))
 }
 
 /// The state of an issue. A number of 0 or a missing state is an internal error of the server.
-pub(crate) fn issue_state(answer: &Response) -> Result<IssueState, serde_json::Error> {
-    let issue: Issue = object(answer)?;
+pub(crate) fn issue_state(body: &[u8]) -> Result<IssueState, serde_json::Error> {
+    let issue: Issue = object(body)?;
     Ok(match issue.state.as_deref() {
         _ if issue.number == Some(0) => IssueState::NoAnswer,
         None | Some("") => IssueState::NoAnswer,
@@ -115,17 +112,9 @@ pub(crate) fn issue_state(answer: &Response) -> Result<IssueState, serde_json::E
 mod tests {
     use super::*;
 
-    fn answer(body: &str) -> Response {
-        Response {
-            status: 200,
-            body: body.as_bytes().to_vec(),
-            ..Response::default()
-        }
-    }
-
     #[test]
     fn a_zeroed_issue_is_no_answer() {
-        let state = |body| issue_state(&answer(body)).unwrap();
+        let state = |body: &str| issue_state(body.as_bytes()).unwrap();
         assert!(matches!(
             state(r#"{"number":0,"state":"closed"}"#),
             IssueState::NoAnswer
@@ -135,26 +124,26 @@ mod tests {
             IssueState::NoAnswer
         ));
         assert!(matches!(state(r#"{"state":"closed"}"#), IssueState::Closed));
-        assert!(issue_state(&answer("[")).is_err());
-        assert!(issue_state(&answer(r#"[3,"closed"]"#)).is_err());
-        assert!(id(&answer("[7]")).is_err());
+        assert!(issue_state(b"[").is_err());
+        assert!(issue_state(br#"[3,"closed"]"#).is_err());
+        assert!(id(b"[7]").is_err());
     }
 
     #[test]
     fn only_an_array_can_lack_a_label() {
-        assert!(lacks_label(&answer("[]"), 7));
-        assert!(lacks_label(&answer(r#"[{"id":8}]"#), 7));
-        assert!(lacks_label(&answer(r#"[7,"7",null,[7],{"id":"7"}]"#), 7));
-        assert!(!lacks_label(&answer(r#"[{"id":7}]"#), 7));
-        assert!(!lacks_label(&answer(r#"[null,{"id":"x"},{"id":7}]"#), 7));
-        assert!(!lacks_label(&answer("{}"), 7));
+        assert!(lacks_label(b"[]", 7));
+        assert!(lacks_label(br#"[{"id":8}]"#, 7));
+        assert!(lacks_label(br#"[7,"7",null,[7],{"id":"7"}]"#, 7));
+        assert!(!lacks_label(br#"[{"id":7}]"#, 7));
+        assert!(!lacks_label(br#"[null,{"id":"x"},{"id":7}]"#, 7));
+        assert!(!lacks_label(b"{}", 7));
     }
 
     #[test]
     fn an_error_does_not_repeat_the_answer() {
         let body = format!(r#"{{"id":"{}"}}"#, "s".repeat(1_000_000));
         assert_eq!(
-            unreadable(&answer(""), &id(&answer(&body)).unwrap_err()),
+            unreadable(&Response::default(), &id(body.as_bytes()).unwrap_err()),
             "the answer is not the JSON that was expected: invalid type: string \"…\", \
              expected i64 at line 1 column 1000008"
         );
@@ -162,7 +151,7 @@ mod tests {
 
     #[test]
     fn only_the_label_looked_for_must_be_well_formed() {
-        let ids = |body| labels_named(&answer(body), "x").map(|page| page.ids);
+        let ids = |body: &str| labels_named(body.as_bytes(), "x").map(|page| page.ids);
         assert_eq!(
             ids(r#"[{"name":5,"id":"a"},{},{"name":"x","id":7}]"#).unwrap(),
             [7]
@@ -172,6 +161,6 @@ mod tests {
 
     #[test]
     fn hostile_nesting_is_an_error() {
-        assert!(labels_named(&answer(&"[".repeat(100_000)), "x").is_err());
+        assert!(labels_named("[".repeat(100_000).as_bytes(), "x").is_err());
     }
 }

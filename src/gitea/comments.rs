@@ -13,13 +13,12 @@ pub(crate) async fn post_comment<H: Host, C: GiteaClient<H>>(
     body: &H::Value,
 ) -> Step<H::Value, H> {
     let number = issue.text();
-    let url = format!("{}/comments", issue_url(base, repo, &number));
+    let url = issue_url(base, repo, &number, "/comments");
     let reply = match client.post(&url, Body::Comment { text: body }).await {
         Ok(reply) => reply,
         Err(Failure::Escaped(escaped)) => return Err(escaped),
         Err(Failure::Failed(cause)) => return failed(host, issue, cause),
     };
-    let subject = format!("issue #{number}");
     if reply.created() {
         return match reply.id() {
             Ok(Some(id)) => Ok(Ok(host.cleaned(&id))),
@@ -42,7 +41,7 @@ pub(crate) async fn post_comment<H: Host, C: GiteaClient<H>>(
             Arg::Value(&text),
         ],
     )?;
-    Ok(Err(host.refusal(&reply, &subject)))
+    Ok(Err(host.refusal(&reply, &format!("issue #{number}"))))
 }
 
 fn failed<H: Host>(

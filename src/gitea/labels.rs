@@ -96,7 +96,7 @@ pub(crate) async fn apply_label<H: Host, C: GiteaClient<H>>(
     label: &H::Value,
     color: &H::Value,
 ) -> Step<(), H> {
-    let labels_url = format!("{base}/repos/{repo}/labels");
+    let labels_url = [base, "/repos/", repo, "/labels"].concat();
     let asked = now();
     let found = match find(host, client, &labels_url, repo, label).await {
         Ok(found) => found,
@@ -115,7 +115,8 @@ pub(crate) async fn apply_label<H: Host, C: GiteaClient<H>>(
         Found::Unreadable(cause) => return Ok(Err(cause)),
         Found::Absent => {
             let lock = lock_of(base, repo, label.text());
-            match create(host, client, &labels_url, repo, label, color, lock, asked).await {
+            let created = create(host, client, &labels_url, repo, label, color, lock, asked);
+            match Box::pin(created).await {
                 Ok(id) => id,
                 Err(Failure::Escaped(escaped)) => return Err(escaped),
                 Err(Failure::Failed(cause)) => return Ok(Err(cause)),
@@ -124,7 +125,7 @@ pub(crate) async fn apply_label<H: Host, C: GiteaClient<H>>(
     };
 
     let number = issue.text();
-    let url = format!("{}/labels", issue_url(base, repo, &number));
+    let url = issue_url(base, repo, &number, "/labels");
     match client.post(&url, Body::AddLabel { id: &id }).await {
         Ok(reply) if !reply.created() => Ok(Err(host.refusal(&reply, &format!("issue #{number}")))),
         Ok(reply) if reply.lacks_label(&id) => {

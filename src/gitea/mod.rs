@@ -20,7 +20,7 @@ pub use values::{
     Reference, RepositoryInfo, Review, TimelineEntry, User,
 };
 
-/// The address of one issue.
-pub(crate) fn issue_url(base: &str, repo: &str, issue: &str) -> String {
-    format!("{base}/repos/{repo}/issues/{issue}")
+/// The address of one issue, or of what follows below it.
+pub(crate) fn issue_url(base: &str, repo: &str, issue: &str, below: &str) -> String {
+    [base, "/repos/", repo, "/issues/", issue, below].concat()
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use pyo3::exceptions::PyUnicodeEncodeError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyString};
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyList, PyString, PyTuple, PyType};
 
 use super::drive::Slot;
 use super::host::PyHost;
@@ -14,7 +15,9 @@ use super::runtime;
 use super::seams::{Name, Seams};
 use super::values::{PyReply, PyValue, cause_of, is_ordinary, text_of};
 use crate::dispatch::host::{Body, Failure, Fallible, GiteaClient, Host, Value};
-use crate::http::{Method, Repeat, Request, Response, SendError, Transport, split_userinfo};
+use crate::http::{
+    Method, Native, Repeat, Request, Response, SendError, Transport, split_userinfo,
+};
 
 /// An object with httpx's `get` and `post`, and the context manager that ends its life.
 struct Opened {
@@ -103,7 +106,7 @@ impl PyClient {
             let keywords = PyDict::new(py);
             keywords.set_item(intern!(py, "timeout"), self.timeout)?;
             let manager = factory.0.bind(py).call((), Some(&keywords))?;
-            let entering = special(&manager, intern!(py, "__aenter__"))?.call0()?;
+            let entering = call_special(&manager, intern!(py, "__aenter__"), [])?;
             Ok((manager.unbind(), entering.unbind()))
         })?;
         let client = self.slot.ask(entering).await?;
@@ -127,14 +130,16 @@ impl PyClient {
         };
         let leaving = Python::attach(|py| -> PyResult<Py<PyAny>> {
             let manager = manager.bind(py);
-            let exit = special(manager, intern!(py, "__aexit__"))?;
-            let leaving = match raised {
-                None => exit.call1((py.None(), py.None(), py.None()))?,
-                Some(error) => {
-                    exit.call1((error.get_type(py), error.value(py), error.traceback(py)))?
-                }
+            let none = py.None().into_bound(py);
+            let arguments = match raised {
+                None => [none.clone(), none.clone(), none],
+                Some(error) => [
+                    error.get_type(py).into_any(),
+                    error.value(py).clone().into_any(),
+                    error.traceback(py).map_or(none, Bound::into_any),
+                ],
             };
-            Ok(leaving.unbind())
+            Ok(call_special(manager, intern!(py, "__aexit__"), arguments)?.unbind())
         })?;
         let kept = self.slot.ask(leaving).await?;
         Ok(raised.is_some() && Python::attach(|py| kept.is_true(py))?)
@@ -177,7 +182,7 @@ impl PyClient {
         {
             answer = self.ask(client, method, url, Some(&json)).await;
         }
-        answer.map(PyReply::Object).map_err(failure)
+        answer.map_err(failure)
     }
 
     async fn ask(
@@ -186,7 +191,7 @@ impl PyClient {
         method: Name,
         url: &PyValue,
         json: Option<&PyValue>,
-    ) -> PyResult<PyValue> {
+    ) -> PyResult<PyReply> {
         let asked = Python::attach(|py| -> PyResult<Py<PyAny>> {
             let keywords = PyDict::new(py);
             let mut headers = self
@@ -194,7 +199,7 @@ impl PyClient {
                 .as_ref()
                 .map(|headers| headers.bind(py).clone());
             let mut url = url.0.bind(py).clone();
-            if split_userinfo(&text_of(&url)).is_some() {
+            if has_userinfo(&url) {
                 let none = py.None().into_bound(py);
                 let given = (client.0.bind(py), &url, headers.as_ref().unwrap_or(&none));
                 let http = self.seams.get().get(py, name!("_http"))?;
@@ -215,16 +220,16 @@ impl PyClient {
                 .call_method(method(py), (url,), Some(&keywords))?
                 .unbind())
         })?;
-        let answer = self.slot.ask(asked).await?;
-        // What has no status is no answer.
+        let object = self.slot.ask(asked).await?;
         Python::attach(|py| {
-            answer
+            // What has no status is no answer.
+            let status = object
                 .0
                 .bind(py)
-                .getattr(intern!(py, "status_code"))
-                .map(drop)
-        })?;
-        Ok(answer)
+                .getattr(intern!(py, "status_code"))?
+                .into();
+            Ok(PyReply::Object { object, status })
+        })
     }
 
     /// Posts a JSON document to an agent.
@@ -264,19 +269,34 @@ impl PyClient {
     }
 }
 
-/// A method as `async with` finds it: on the type, bound where it binds (a mock does not).
-fn special<'py>(
+/// Calls a method as `async with` finds it: on the type, bound where it binds (a mock does not).
+fn call_special<'py, const N: usize>(
     object: &Bound<'py, PyAny>,
     name: &Bound<'py, PyString>,
+    arguments: [Bound<'py, PyAny>; N],
 ) -> PyResult<Bound<'py, PyAny>> {
+    static FUNCTION: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     let py = object.py();
     let class = object.get_type();
-    let method = class.getattr(name)?;
-    if method.hasattr(intern!(py, "__get__"))? {
-        method.call_method1(intern!(py, "__get__"), (object, class))
-    } else {
-        Ok(method)
+    let mut method = class.getattr(name)?;
+    if method
+        .get_type()
+        .is(FUNCTION.import(py, "types", "FunctionType")?)
+    {
+        let bound = std::iter::once(object.clone()).chain(arguments);
+        return method.call1(PyTuple::new(py, bound.collect::<Vec<_>>())?);
     }
+    if method.get_type().hasattr(intern!(py, "__get__"))? {
+        method = method.call_method1(intern!(py, "__get__"), (object, class))?;
+    }
+    method.call1(PyTuple::new(py, arguments)?)
+}
+
+/// Whether a URL has a user in it, perhaps with a password.
+fn has_userinfo(url: &Bound<'_, PyAny>) -> bool {
+    let text = url.cast::<PyString>();
+    let plain = text.is_ok_and(|text| text.to_str().is_ok_and(|text| !text.contains('@')));
+    !plain && split_userinfo(&text_of(url)).is_some()
 }
 
 /// The exception that a step ended with.
@@ -293,8 +313,7 @@ pub(super) async fn send(slot: &Slot, request: Request) -> PyResult<Result<Respo
     let answer = Arc::new(Mutex::new(None));
     let filled = answer.clone();
     let waiting = Python::attach(|py| -> PyResult<Py<PyAny>> {
-        let transport = runtime::transport(py)?;
-        let sending = async move {
+        let sending = |transport: Native| async move {
             let sent = transport.send(request).await;
             *filled.lock().unwrap_or_else(PoisonError::into_inner) = Some(sent);
         };

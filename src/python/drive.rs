@@ -24,18 +24,42 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Where the flow leaves what it waits for, and finds what came of it.
 #[derive(Default)]
-pub(super) struct Slot {
-    asked: Mutex<Option<Py<PyAny>>>,
-    answer: Mutex<Option<PyResult<Py<PyAny>>>>,
+pub(super) struct Slot(Mutex<Exchange>);
+
+#[derive(Default)]
+enum Exchange {
+    #[default]
+    Nothing,
+    Asked(Py<PyAny>),
+    Answered(PyResult<Py<PyAny>>),
 }
 
 impl Slot {
     /// Lets Python await an object.
     pub(super) async fn ask(&self, awaitable: Py<PyAny>) -> PyResult<PyValue> {
-        *lock(&self.asked) = Some(awaitable);
-        let answer =
-            std::future::poll_fn(|_| lock(&self.answer).take().map_or(Poll::Pending, Poll::Ready));
+        *lock(&self.0) = Exchange::Asked(awaitable);
+        let answer = std::future::poll_fn(|_| {
+            let mut exchange = lock(&self.0);
+            match std::mem::take(&mut *exchange) {
+                Exchange::Answered(answer) => Poll::Ready(answer),
+                unanswered => {
+                    *exchange = unanswered;
+                    Poll::Pending
+                }
+            }
+        });
         answer.await.map(PyValue)
+    }
+
+    fn asked(&self) -> Option<Py<PyAny>> {
+        match std::mem::take(&mut *lock(&self.0)) {
+            Exchange::Asked(awaitable) => Some(awaitable),
+            _ => None,
+        }
+    }
+
+    fn answer(&self, answer: PyResult<Py<PyAny>>) {
+        *lock(&self.0) = Exchange::Answered(answer);
     }
 }
 
@@ -45,9 +69,15 @@ type Running = Pin<Box<dyn Future<Output = PyResult<Py<PyAny>>> + Send>>;
 #[pyclass(frozen)]
 pub(super) struct Flow {
     slot: Arc<Slot>,
-    running: Mutex<Option<Running>>,
-    /// The iterator of what the flow waits for.
-    awaited: Mutex<Option<Py<PyIterator>>>,
+    /// None while it moves on, and once it has ended.
+    resting: Mutex<Option<Resting>>,
+}
+
+/// A flow between two moves.
+struct Resting {
+    running: Running,
+    /// The iterator of what the flow waits for, once it has begun.
+    awaited: Option<Py<PyIterator>>,
 }
 
 /// What an awaited object did.
@@ -61,11 +91,25 @@ impl Flow {
         slot: Arc<Slot>,
         running: impl Future<Output = PyResult<Py<PyAny>>> + Send + 'static,
     ) -> Self {
+        let resting = Resting {
+            running: Box::pin(running),
+            awaited: None,
+        };
         Self {
             slot,
-            running: Mutex::new(Some(Box::pin(running))),
-            awaited: Mutex::new(None),
+            resting: Mutex::new(Some(resting)),
         }
+    }
+
+    fn has_begun(&self) -> bool {
+        let resting = lock(&self.resting);
+        resting.as_ref().is_some_and(|flow| flow.awaited.is_some())
+    }
+
+    /// Ends the flow where it stands. Not while the lock is held: that runs Python code.
+    fn end(&self) {
+        let resting = lock(&self.resting).take();
+        drop(resting);
     }
 
     /// Moves the flow on until an object that it waits for yields, or it ends.
@@ -76,7 +120,14 @@ impl Flow {
     ) -> PyResult<Py<PyAny>> {
         let _inside = Inside::enter()?;
         // No lock is held while Python code runs.
-        let awaited = lock(&self.awaited).take();
+        let resting = lock(&self.resting).take();
+        let Some(Resting {
+            mut running,
+            awaited,
+        }) = resting
+        else {
+            return Err(PyRuntimeError::new_err("the flow has ended"));
+        };
         let mut moved = match awaited {
             Some(awaited) => {
                 let moved = step(awaited.bind(py))?;
@@ -87,20 +138,21 @@ impl Flow {
         loop {
             match moved {
                 Some((awaited, Moved::Yielded(value))) => {
-                    *lock(&self.awaited) = Some(awaited);
+                    let awaited = Some(awaited);
+                    *lock(&self.resting) = Some(Resting { running, awaited });
                     return Ok(value);
                 }
-                Some((_, Moved::Ended(result))) => *lock(&self.slot.answer) = Some(result),
+                Some((_, Moved::Ended(result))) => self.slot.answer(result),
                 None => {}
             }
-            let asked = self.poll(py)?;
+            let asked = self.poll(py, &mut running)?;
             moved = match iterator_of(asked.into_bound(py)) {
                 Ok(awaited) => {
                     let first = send(&awaited)?;
                     Some((awaited.unbind(), first))
                 }
                 Err(error) => {
-                    *lock(&self.slot.answer) = Some(Err(error));
+                    self.slot.answer(Err(error));
                     None
                 }
             };
@@ -109,16 +161,12 @@ impl Flow {
 
     /// What the flow waits for next; where it has ended, what it came to as an exception, which is
     /// how an iterator of Python's says so.
-    fn poll(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let Some(mut running) = lock(&self.running).take() else {
-            return Err(PyRuntimeError::new_err("the flow has ended"));
-        };
+    fn poll(&self, py: Python<'_>, running: &mut Running) -> PyResult<Py<PyAny>> {
         // The flow waits for nothing but its slot, so nobody has to wake it.
         let mut context = Context::from_waker(Waker::noop());
         match running.as_mut().poll(&mut context) {
             Poll::Pending => {
-                *lock(&self.running) = Some(running);
-                let asked = lock(&self.slot.asked).take();
+                let asked = self.slot.asked();
                 asked.ok_or_else(|| PyRuntimeError::new_err("the flow waits for nothing"))
             }
             Poll::Ready(Ok(result)) => Err(PyStopIteration::new_err((result,))),
@@ -194,8 +242,8 @@ impl Flow {
         if let Some(Ok(traceback)) = traceback.map(Bound::cast_into) {
             error.set_traceback(py, Some(traceback));
         }
-        if lock(&self.awaited).is_none() {
-            lock(&self.running).take();
+        if !self.has_begun() {
+            self.end();
             return Err(error);
         }
         self.go_on(py, |awaited| throw(awaited, error))
@@ -203,9 +251,8 @@ impl Flow {
 
     /// Ends what the flow waits for, and the flow, which may still leave a client.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
-        if lock(&self.awaited).is_none() {
-            let running = lock(&self.running).take();
-            drop(running);
+        if !self.has_begun() {
+            self.end();
             return Ok(());
         }
         let exit = PyGeneratorExit::new_err(());
@@ -215,8 +262,7 @@ impl Flow {
             Err(error) if error.is_instance_of::<PyStopIteration>(py) => Ok(()),
             Err(error) => Err(error),
         };
-        let (awaited, running) = (lock(&self.awaited).take(), lock(&self.running).take());
-        drop((awaited, running));
+        self.end();
         closed
     }
 }

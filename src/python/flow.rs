@@ -8,7 +8,7 @@ use pyo3::types::PyDict;
 
 use super::client::{self, PyClient};
 use super::drive::{Flow, Slot};
-use super::host::{PyHost, join, retries};
+use super::host::{self, PyHost, retries};
 use super::seams::Seams;
 use super::values::{PyReply, PyValue, text_of};
 use crate::channel;
@@ -288,7 +288,7 @@ impl Watched for PyWatch {
 
     fn issue_url(&self) -> PyResult<Result<String, ConfigError>> {
         Ok(self.host.place()?.map(|gitea| {
-            gitea::issue_url(&gitea.base, &gitea.repo.text(), &self.host.issue.text())
+            gitea::issue_url(&gitea.base, &gitea.repo.text(), &self.host.issue.text(), "")
         }))
     }
 
@@ -350,27 +350,19 @@ impl Watched for PyWatch {
 
 /// The body of the comment that hands a task over.
 #[pyfunction]
-fn assignment_comment(
-    py: Python<'_>,
-    display_name: Any<'_>,
-    task_type: Any<'_>,
-    description: Any<'_>,
-    criteria: Any<'_>,
+fn assignment_comment<'py>(
+    display_name: Any<'py>,
+    task_type: Any<'py>,
+    description: Any<'py>,
+    criteria: Any<'py>,
 ) -> PyResult<Py<PyAny>> {
-    // An iterator is true even where nothing comes of it.
-    let given = if criteria.is_truthy()? {
-        let given = criteria.try_iter()?.map(|item| item.map(PyValue::from));
-        Some(given.collect::<PyResult<Vec<_>>>()?)
-    } else {
-        None
-    };
-    let pieces = channel::comment::assignment(
-        display_name.into(),
-        task_type.into(),
-        description.into(),
-        given,
-    );
-    Ok(join(py, pieces)?.0)
+    Ok(host::assignment_comment(display_name, task_type, description, criteria)?.0)
+}
+
+/// A variable of the environment; None where it is not set.
+#[pyfunction]
+fn environment(name: &str) -> Option<std::ffi::OsString> {
+    std::env::var_os(name)
 }
 
 /// A flow of one native request, which comes to (status, headers, body).
@@ -424,6 +416,8 @@ pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Seams>()?;
     module.add_class::<Flow>()?;
     module.add_function(wrap_pyfunction!(assignment_comment, module)?)?;
+    module.add_function(wrap_pyfunction!(environment, module)?)?;
     module.add_function(wrap_pyfunction!(request, module)?)?;
+    module.add_function(wrap_pyfunction!(super::runtime::after_fork, module)?)?;
     module.add_function(wrap_pyfunction!(super::runtime::shut_down, module)?)
 }

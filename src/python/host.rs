@@ -6,7 +6,7 @@ use std::time::Duration;
 use pyo3::exceptions::{PyBaseException, PyTypeError, PyUnicodeError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyString};
+use pyo3::types::{PyDict, PyString, PyTuple};
 
 use super::client::PyClient;
 use super::drive::Slot;
@@ -36,6 +36,8 @@ pub(super) struct PyHost {
     pub(super) max_retries: u64,
     /// As the caller wrote it.
     pub(super) given_retries: PyValue,
+    /// What `infer_task_type` made of the text, unless it is replaced.
+    pub(super) inferred: OnceLock<PyValue>,
     pub(super) token: OnceLock<String>,
     pub(super) secrets: Mutex<Secrets>,
 }
@@ -62,6 +64,7 @@ impl PyHost {
             endpoint: PyValue::none(py),
             max_retries: 0,
             given_retries: PyValue::none(py),
+            inferred: OnceLock::new(),
             token: OnceLock::new(),
             secrets: Mutex::default(),
         }
@@ -98,7 +101,16 @@ impl PyHost {
 
     pub(super) fn member(&self, py: Python<'_>, status: DispatchStatus) -> PyResult<Py<PyAny>> {
         let members = self.seams.get().get(py, name!("DispatchStatus"))?;
-        Ok(members.call1((status.as_str(),))?.unbind())
+        let name = match status {
+            DispatchStatus::Pending => intern!(py, "PENDING"),
+            DispatchStatus::Assigned => intern!(py, "ASSIGNED"),
+            DispatchStatus::InProgress => intern!(py, "IN_PROGRESS"),
+            DispatchStatus::Completed => intern!(py, "COMPLETED"),
+            DispatchStatus::Failed => intern!(py, "FAILED"),
+            DispatchStatus::Escalated => intern!(py, "ESCALATED"),
+            DispatchStatus::TimedOut => intern!(py, "TIMED_OUT"),
+        };
+        Ok(members.getattr(name)?.unbind())
     }
 
     /// The settings' addresses and token, without a look at whether they are in use.
@@ -124,10 +136,10 @@ impl PyHost {
             {
                 return Ok(Err(wrong));
             }
-            let authorization = format!("token {token}");
+            let authorization = ["token ", &token].concat();
             let headers = PyDict::new(py);
             headers.set_item(intern!(py, "Authorization"), &authorization)?;
-            headers.set_item(intern!(py, "Content-Type"), "application/json")?;
+            headers.set_item(intern!(py, "Content-Type"), intern!(py, "application/json"))?;
             Ok(Ok(PyGitea {
                 base,
                 repo: repo.into(),
@@ -212,7 +224,8 @@ impl Host for PyHost {
     fn log(&self, level: Level, template: &'static str, args: &[Arg<'_, PyValue>]) -> PyResult<()> {
         Python::attach(|py| {
             let logger = self.seams.get().get(py, name!("logger"))?;
-            let mut arguments = vec![PyString::intern(py, template).into_any()];
+            let mut arguments = Vec::with_capacity(1 + args.len());
+            arguments.push(template_of(py, template));
             for arg in args {
                 arguments.push(match arg {
                     Arg::Number(number) => number.into_pyobject(py)?.into_any(),
@@ -221,11 +234,11 @@ impl Host for PyHost {
                 });
             }
             let method = match level {
-                Level::Info => "info",
-                Level::Warning => "warning",
-                Level::Error => "error",
+                Level::Info => intern!(py, "info"),
+                Level::Warning => intern!(py, "warning"),
+                Level::Error => intern!(py, "error"),
             };
-            logger.call_method1(method, pyo3::types::PyTuple::new(py, arguments)?)?;
+            logger.call_method1(method, PyTuple::new(py, arguments)?)?;
             Ok(())
         })
     }
@@ -248,7 +261,7 @@ impl Host for PyHost {
     {
         let (done, result) = tokio::sync::oneshot::channel();
         let waiting = Python::attach(|py| -> PyResult<Py<PyAny>> {
-            let waiting = async move {
+            let waiting = |_| async move {
                 let _ = done.send(future.await);
             };
             Ok(super::runtime::awaitable(py, waiting)?.unbind())
@@ -265,7 +278,7 @@ impl Host for PyHost {
     }
 
     fn number(&self, number: i64) -> PyValue {
-        Python::attach(|py| PyValue(pyo3::types::PyInt::new(py, number).into_any().unbind()))
+        Python::attach(|py| PyValue::number(py, number))
     }
 
     fn redact(&self, text: &str) -> String {
@@ -322,22 +335,61 @@ impl PyHost {
     }
 }
 
+/// The template of a log line as a string of Python's, made once.
+fn template_of<'py>(py: Python<'py>, template: &'static str) -> Bound<'py, PyAny> {
+    /// Templates are few and each stands at one place, so the place tells them apart.
+    static MADE: Mutex<Vec<(&str, Py<PyString>)>> = Mutex::new(Vec::new());
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    let known = made
+        .iter()
+        .find(|(known, _)| std::ptr::eq(*known, template));
+    if let Some((_, string)) = known {
+        return string.bind(py).clone().into_any();
+    }
+    let string = PyString::new(py, template);
+    made.push((template, string.clone().unbind()));
+    string.into_any()
+}
+
+/// The body of the comment that hands a task over.
+pub(super) fn assignment_comment<'py>(
+    display_name: Bound<'py, PyAny>,
+    task_type: Bound<'py, PyAny>,
+    description: Bound<'py, PyAny>,
+    criteria: Bound<'py, PyAny>,
+) -> PyResult<PyValue> {
+    let py = criteria.py();
+    // An iterator is true even where nothing comes of it.
+    let given = if criteria.is_truthy()? {
+        Some(criteria.try_iter()?.collect::<PyResult<Vec<_>>>()?)
+    } else {
+        None
+    };
+    join(
+        py,
+        channel::comment::assignment(display_name, task_type, description, given),
+    )
+}
+
 /// Joins the pieces of a comment as an f-string would.
-pub(super) fn join(
-    py: Python<'_>,
-    pieces: Vec<channel::comment::Piece<PyValue>>,
+pub(super) fn join<'py>(
+    py: Python<'py>,
+    pieces: Vec<channel::comment::Piece<Bound<'py, PyAny>>>,
 ) -> PyResult<PyValue> {
     use channel::comment::Piece;
-    let parts = PyList::empty(py);
+    let mut template = String::new();
+    let mut given = Vec::with_capacity(pieces.len());
     for piece in pieces {
         match piece {
-            Piece::Words(words) => parts.append(words)?,
-            Piece::Given(given) => parts.append(given.0.bind(py).str()?)?,
+            Piece::Words(words) => template.push_str(&words.replace('%', "%%")),
+            Piece::Given(object) => {
+                template.push_str("%s");
+                given.push(object);
+            }
         }
     }
-    Ok(PyString::new(py, "")
-        .call_method1(intern!(py, "join"), (parts,))?
-        .into())
+    let joined = PyString::new(py, &template).rem(PyTuple::new(py, given)?)?;
+    Ok(joined.into())
 }
 
 /// A whole number that may not be negative.

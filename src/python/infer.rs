@@ -3,10 +3,12 @@
 use std::borrow::Cow;
 
 use pyo3::exceptions::PyValueError;
+use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyDict, PyInt, PyString, PyTuple, PyType};
 
-use crate::infer::{self, Explanation, Unit};
+use crate::infer::{self, Explanation, Field, Span, Unit};
 use crate::route::{Registry, select_agent};
 use crate::task::TaskType;
 
@@ -24,30 +26,79 @@ fn infer_task_type(title: &Bound<'_, PyString>, description: &Bound<'_, PyString
     infer::infer_task_type(&text(title), &text(description)) as usize
 }
 
-type SpanParts = (&'static str, usize, usize);
-type MatchParts = (String, usize, Vec<SpanParts>);
+/// The dataclasses that matches are made of, and the members of `TaskType` as `routes()` has them.
+type Classes<'py> = (Bound<'py, PyType>, Bound<'py, PyType>, Bound<'py, PyTuple>);
 
-/// Keyword, type and spans in code points of every match.
-fn parts(
-    title: &Bound<'_, PyString>,
-    description: &Bound<'_, PyString>,
+/// A `Match` for every keyword found, by position; its spans count code points.
+fn found<'py>(
+    title: &Bound<'py, PyString>,
+    description: &Bound<'py, PyString>,
+    (match_class, span_class, types): &Classes<'py>,
     explain: impl FnOnce(&str, &str) -> Explanation,
-) -> Vec<MatchParts> {
+) -> PyResult<Bound<'py, PyTuple>> {
+    let py = title.py();
     let (title, description) = (text(title), text(description));
     let explanation = explain(&title, &description);
     let explanation = explanation.in_unit(&title, &description, Unit::CodePoints);
-    let matches = explanation.matches.into_iter().map(|found| {
-        let spans = found.spans.iter();
-        let spans = spans.map(|span| (span.field.as_str(), span.start, span.end));
-        (found.keyword, found.task_type as usize, spans.collect())
+    let span = |span: &Span| {
+        let field = match span.field {
+            Field::Title => intern!(py, "title"),
+            Field::Description => intern!(py, "description"),
+        };
+        frozen(
+            span_class,
+            [
+                (intern!(py, "field"), field.clone().into_any()),
+                (intern!(py, "start"), PyInt::new(py, span.start).into_any()),
+                (intern!(py, "end"), PyInt::new(py, span.end).into_any()),
+            ],
+        )
+    };
+    let matches = explanation.matches.iter().map(|found| {
+        let spans = found.spans.iter().map(span).collect::<PyResult<Vec<_>>>()?;
+        let keyword = PyString::new(py, &found.keyword);
+        let task_type = types.get_item(found.task_type as usize)?;
+        frozen(
+            match_class,
+            [
+                (intern!(py, "keyword"), keyword.into_any()),
+                (intern!(py, "task_type"), task_type),
+                (intern!(py, "spans"), PyTuple::new(py, spans)?.into_any()),
+            ],
+        )
     });
-    matches.collect()
+    PyTuple::new(py, matches.collect::<PyResult<Vec<_>>>()?)
+}
+
+/// An instance of a frozen dataclass. Its own constructor sets each field through a function of
+/// Python's, which takes longer than the whole search.
+fn frozen<'py, const N: usize>(
+    class: &Bound<'py, PyType>,
+    fields: [(&Bound<'py, PyString>, Bound<'py, PyAny>); N],
+) -> PyResult<Bound<'py, PyAny>> {
+    static NEW: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let py = class.py();
+    let new = NEW.get_or_try_init(py, || {
+        let object = py.get_type::<PyAny>();
+        Ok::<_, PyErr>(object.getattr(intern!(py, "__new__"))?.unbind())
+    })?;
+    let made = new.bind(py).call1((class,))?;
+    let attributes = made.getattr(intern!(py, "__dict__"))?;
+    let attributes = attributes.cast::<PyDict>()?;
+    for (name, value) in fields {
+        attributes.set_item(name, value)?;
+    }
+    Ok(made)
 }
 
 /// Every match in a text.
 #[pyfunction]
-fn matches(title: &Bound<'_, PyString>, description: &Bound<'_, PyString>) -> Vec<MatchParts> {
-    parts(title, description, infer::explain_task_type)
+fn matches<'py>(
+    title: &Bound<'py, PyString>,
+    description: &Bound<'py, PyString>,
+    classes: Classes<'py>,
+) -> PyResult<Bound<'py, PyTuple>> {
+    found(title, description, &classes, infer::explain_task_type)
 }
 
 pub(super) fn invalid(error: impl std::fmt::Display) -> PyErr {
@@ -88,12 +139,13 @@ impl Classifier {
         self.0.infer(&text(title), &text(description)) as usize
     }
 
-    fn matches(
+    fn matches<'py>(
         &self,
-        title: &Bound<'_, PyString>,
-        description: &Bound<'_, PyString>,
-    ) -> Vec<MatchParts> {
-        parts(title, description, |title, description| {
+        title: &Bound<'py, PyString>,
+        description: &Bound<'py, PyString>,
+        classes: Classes<'py>,
+    ) -> PyResult<Bound<'py, PyTuple>> {
+        found(title, description, &classes, |title, description| {
             self.0.explain(title, description)
         })
     }

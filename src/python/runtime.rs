@@ -19,6 +19,7 @@ use pyo3::exceptions::asyncio::CancelledError;
 use pyo3::prelude::*;
 use pyo3_async_runtimes::TaskLocals;
 use pyo3_async_runtimes::generic::{self, ContextExt};
+use tokio::runtime::Handle;
 
 use super::mailbox::{Mailboxes, Results};
 use crate::http::Native;
@@ -34,31 +35,30 @@ struct Process {
 static PROCESS: Mutex<Option<Process>> = Mutex::new(None);
 
 /// Who is inside a flow, and whether the interpreter is ending. Locked as [`PROCESS`] is.
-#[derive(Default)]
 struct Flows {
-    process: u32,
     inside: usize,
     /// The thread that ends the interpreter, once it does.
     ended_by: Option<ThreadId>,
 }
 
-static FLOWS: Mutex<Flows> = Mutex::new(Flows {
-    process: 0,
-    inside: 0,
-    ended_by: None,
-});
+impl Flows {
+    const NONE: Self = Self {
+        inside: 0,
+        ended_by: None,
+    };
+}
+
+static FLOWS: Mutex<Flows> = Mutex::new(Flows::NONE);
 static LEFT: Condvar = Condvar::new();
 
 fn flows() -> MutexGuard<'static, Flows> {
-    let mut flows = FLOWS.lock().unwrap_or_else(PoisonError::into_inner);
-    let process = std::process::id();
-    if flows.process != process {
-        *flows = Flows {
-            process,
-            ..Flows::default()
-        };
-    }
-    flows
+    FLOWS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Forgets who was inside a flow; called in a forked child, which has none of their threads.
+#[pyfunction]
+pub(super) fn after_fork() {
+    *flows() = Flows::NONE;
 }
 
 /// Holds the interpreter's end up while this thread runs Python code from within a flow.
@@ -130,11 +130,6 @@ fn start(id: u32) -> std::io::Result<Process> {
     })
 }
 
-/// The transport of this process.
-pub(super) fn transport(_py: Python<'_>) -> PyResult<Native> {
-    with_process(|process| process.transport.clone())
-}
-
 /// Ends the runtime for good; called by `atexit`. Work in flight is dropped.
 #[pyfunction]
 pub(super) fn shut_down(py: Python<'_>) {
@@ -196,9 +191,9 @@ tokio::task_local! {
 }
 
 thread_local! {
-    /// Where the results go of what is being spawned from Python: pyo3-async-runtimes does not pass
-    /// the loop on.
-    static SPAWNING_FOR: RefCell<Option<Results>> = const { RefCell::new(None) };
+    /// Where what is being spawned from Python runs, and where its results go: pyo3-async-runtimes
+    /// does not pass the loop on.
+    static SPAWNING_FOR: RefCell<Option<(Handle, Results)>> = const { RefCell::new(None) };
 }
 
 impl generic::Runtime for OfThisProcess {
@@ -212,11 +207,8 @@ impl generic::Runtime for OfThisProcess {
         if let Ok(results) = RESULTS.try_with(Clone::clone) {
             return Spawned(Some(tokio::spawn(RESULTS.scope(results, future))));
         }
-        let Some(results) = SPAWNING_FOR.take() else {
-            return Spawned(None);
-        };
-        let spawned = with_process(|process| process.tokio.spawn(RESULTS.scope(results, future)));
-        Spawned(spawned.ok())
+        let spawn = |(tokio, results): (Handle, _)| tokio.spawn(RESULTS.scope(results, future));
+        Spawned(SPAWNING_FOR.take().map(spawn))
     }
 
     fn spawn_blocking<F>(job: F) -> Spawned
@@ -265,15 +257,23 @@ impl OwnLoop {
     }
 }
 
-/// Runs a future of the core and gives asyncio a future that completes with it.
-pub(super) fn awaitable<'py, F>(py: Python<'py>, future: F) -> PyResult<Bound<'py, PyAny>>
+/// Runs a future of the core, which may use the transport of this process, and gives asyncio a
+/// future that completes with it.
+pub(super) fn awaitable<'py, F>(
+    py: Python<'py>,
+    future: impl FnOnce(Native) -> F,
+) -> PyResult<Bound<'py, PyAny>>
 where
     F: Future<Output = ()> + Send + 'static,
 {
     let running = pyo3_async_runtimes::get_running_loop(py)?;
-    let mailboxes = with_process(|process| process.mailboxes.clone())?;
-    SPAWNING_FOR.set(Some(mailboxes.of(&running)?));
+    let (tokio, transport, mailboxes) = with_process(|process| {
+        let tokio = process.tokio.handle().clone();
+        (tokio, process.transport.clone(), process.mailboxes.clone())
+    })?;
+    SPAWNING_FOR.set(Some((tokio, mailboxes.of(&running)?)));
     let locals = TaskLocals::new(Bound::new(py, OwnLoop(running.unbind()))?.into_any());
+    let future = future(transport);
     generic::future_into_py_with_locals::<OfThisProcess, _, _>(py, locals, async move {
         future.await;
         Ok(())

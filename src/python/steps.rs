@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
 use super::client::{self, PyClient};
-use super::host::{PyGitea, PyHost, SHOWN_TITLE, join};
+use super::host::{PyGitea, PyHost, SHOWN_TITLE, assignment_comment, join};
 use super::values::{PyReply, PyValue, first};
 use crate::channel;
 use crate::dispatch::flow::{Attempted, Draft, Steps};
@@ -15,6 +15,18 @@ use crate::dispatch::host::{Failure, Fallible, Host, Step, Value};
 use crate::dispatch::settings::ConfigError;
 use crate::gitea;
 use crate::task::{DispatchStatus, Interface};
+
+/// The `value` of a member of an enum.
+fn value_of<'py>(member: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let py = member.py();
+    // What that looks up, of a member that is text.
+    if member.is_instance_of::<PyString>()
+        && let Ok(value) = member.getattr(intern!(py, "_value_"))
+    {
+        return Ok(value);
+    }
+    member.getattr(intern!(py, "value"))
+}
 
 impl Steps for PyHost {
     type Outcome = Py<PyAny>;
@@ -71,7 +83,16 @@ impl Steps for PyHost {
     }
 
     fn infer(&self) -> PyResult<PyValue> {
-        self.call(name!("infer_task_type"), &[&self.title, &self.description])
+        let infer = || self.call(name!("infer_task_type"), &[&self.title, &self.description]);
+        if self.is_replaced(name!("infer_task_type"))? {
+            return infer();
+        }
+        if let Some(known) = self.inferred.get() {
+            return Ok(known.clone());
+        }
+        let inferred = infer()?;
+        let _ = self.inferred.set(inferred.clone());
+        Ok(inferred)
     }
 
     fn select_agent(&self, task_type: &PyValue) -> PyResult<PyValue> {
@@ -81,10 +102,10 @@ impl Steps for PyHost {
     fn interface(&self, agent: &PyValue) -> PyResult<Interface> {
         let strategy = self.call(name!("_select_dispatch_strategy"), &[agent, &self.issue])?;
         Python::attach(|py| {
-            let is = |name: &str| strategy.0.bind(py).eq(name);
-            Ok(if is("gitea")? {
+            let is = |name| strategy.0.bind(py).eq(name);
+            Ok(if is(intern!(py, "gitea"))? {
                 Interface::Gitea
-            } else if is("api")? {
+            } else if is(intern!(py, "api"))? {
                 Interface::Api
             } else {
                 Interface::Local
@@ -129,20 +150,28 @@ impl Steps for PyHost {
     fn name_of(&self, named: &PyValue) -> PyResult<PyValue> {
         Python::attach(|py| {
             let named = named.0.bind(py);
-            match named.getattr(intern!(py, "value")) {
-                Ok(name) => Ok(name.into()),
+            match value_of(named) {
                 // A host's own agent may be registered under plain text.
                 Err(_) if named.is_instance_of::<PyString>() => Ok(named.clone().into()),
-                Err(error) => Err(error),
+                value => Ok(value?.into()),
             }
         })
     }
 
     fn assignment_comment(&self, display_name: &PyValue, task_type: &PyValue) -> PyResult<PyValue> {
-        self.call(
-            name!("_format_assignment_comment"),
-            &[display_name, task_type, &self.description, &self.criteria],
-        )
+        let arguments = [display_name, task_type, &self.description, &self.criteria];
+        if self.is_replaced(name!("_format_assignment_comment"))? {
+            return self.call(name!("_format_assignment_comment"), &arguments);
+        }
+        Python::attach(|py| {
+            let bound = |value: &PyValue| value.0.bind(py).clone();
+            assignment_comment(
+                bound(display_name),
+                value_of(task_type.0.bind(py))?,
+                bound(&self.description),
+                bound(&self.criteria),
+            )
+        })
     }
 
     fn escalation_comment(
@@ -153,11 +182,9 @@ impl Steps for PyHost {
     ) -> PyResult<PyValue> {
         let display_name = self.display_name(&self.spec(agent)?)?;
         Python::attach(|py| {
-            let attempts = PyValue(attempts.into_pyobject(py)?.into_any().unbind());
-            join(
-                py,
-                channel::comment::escalation(display_name, attempts, error.clone()),
-            )
+            let (agent, error) = (display_name.0.into_bound(py), error.0.bind(py).clone());
+            let attempts = attempts.into_pyobject(py)?.into_any();
+            join(py, channel::comment::escalation(agent, attempts, error))
         })
     }
 
@@ -364,14 +391,15 @@ impl Steps for PyHost {
     }
 
     fn set_retry_count(&self, outcome: &mut Py<PyAny>, count: u64) -> PyResult<()> {
-        Python::attach(|py| outcome.bind(py).setattr("retry_count", count))
+        Python::attach(|py| outcome.bind(py).setattr(intern!(py, "retry_count"), count))
     }
 
     fn set_escalated(&self, outcome: &mut Py<PyAny>) -> PyResult<()> {
         Python::attach(|py| {
-            outcome
-                .bind(py)
-                .setattr("status", self.member(py, DispatchStatus::Escalated)?)
+            outcome.bind(py).setattr(
+                intern!(py, "status"),
+                self.member(py, DispatchStatus::Escalated)?,
+            )
         })
     }
 

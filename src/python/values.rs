@@ -4,7 +4,7 @@ use pyo3::exceptions::{PyException, PyOSError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyDict, PyInt, PyList, PyMapping, PySlice, PyString};
+use pyo3::types::{PyBytes, PyDict, PyInt, PyList, PyMapping, PySlice, PyString, PyType};
 
 use super::client::failure;
 use crate::dispatch::host::{Cause, Failure, IssueState, LabelPage, Read, Reply, Value};
@@ -30,6 +30,10 @@ impl From<Bound<'_, PyAny>> for PyValue {
 impl PyValue {
     pub(super) fn string(py: Python<'_>, text: &str) -> Self {
         Self(PyString::new(py, text).into_any().unbind())
+    }
+
+    pub(super) fn number(py: Python<'_>, number: i64) -> Self {
+        Self(PyInt::new(py, number).into_any().unbind())
     }
 
     pub(super) fn none(py: Python<'_>) -> Self {
@@ -138,7 +142,11 @@ fn is_transient(py: Python<'_>, error: &PyErr) -> bool {
 /// An answer: of the native transport, or an object like httpx's response.
 pub(super) enum PyReply {
     Native(Response),
-    Object(PyValue),
+    Object {
+        object: PyValue,
+        /// Read once, as it came: what it is of a mock may change.
+        status: PyValue,
+    },
 }
 
 fn attribute<'py>(
@@ -168,38 +176,23 @@ impl Reply for PyReply {
     fn status(&self) -> Option<u16> {
         match self {
             Self::Native(response) => Some(response.status),
-            Self::Object(object) => Python::attach(|py| {
-                let status = attribute(object.0.bind(py), intern!(py, "status_code"))?;
-                status.cast::<PyInt>().ok()?.extract().ok()
-            }),
+            Self::Object { status, .. } => {
+                Python::attach(|py| status.0.bind(py).cast::<PyInt>().ok()?.extract().ok())
+            }
         }
     }
 
     fn shown_status(&self) -> PyValue {
         Python::attach(|py| match self {
             Self::Native(response) => PyValue(PyInt::new(py, response.status).into_any().unbind()),
-            Self::Object(object) => attribute(object.0.bind(py), intern!(py, "status_code"))
-                .map_or_else(|| PyValue::none(py), PyValue::from),
+            Self::Object { status, .. } => status.clone(),
         })
     }
 
     fn header(&self, name: &str) -> Option<String> {
         match self {
             Self::Native(response) => response.header(name).map(str::to_owned),
-            Self::Object(object) => Python::attach(|py| {
-                let headers = attribute(object.0.bind(py), intern!(py, "headers"))?;
-                let headers = headers.cast::<PyMapping>().ok()?;
-                let get = |name: &str| headers.call_method1(intern!(py, "get"), (name,)).ok();
-                let mut value = get(name)?;
-                if value.is_none() {
-                    // A mock's headers may be a plain dict, spelt as on the wire.
-                    value = get(&as_on_the_wire(name))?;
-                }
-                value
-                    .cast::<PyString>()
-                    .ok()
-                    .map(|text| text_of(text.as_any()))
-            }),
+            Self::Object { object, .. } => Python::attach(|py| header(object.0.bind(py), name)),
         }
     }
 
@@ -209,7 +202,7 @@ impl Reply for PyReply {
                 py,
                 &response.text().chars().take(limit).collect::<String>(),
             )),
-            Self::Object(object) => {
+            Self::Object { object, .. } => {
                 let text = object.0.bind(py).getattr(intern!(py, "text"));
                 text.and_then(|text| first(&text, limit)).map_err(failure)
             }
@@ -219,20 +212,18 @@ impl Reply for PyReply {
     fn labels_named(&self, name: &PyValue) -> Read<LabelPage<PyValue>, Self> {
         Python::attach(|py| match self {
             Self::Native(response) => {
-                let page = answer::labels_named(response, &name.text())
-                    .map_err(|error| unreadable(py, response, &error))?;
-                Ok(LabelPage {
-                    ids: page
-                        .ids
-                        .into_iter()
-                        .map(|id| PyValue(PyInt::new(py, id).into_any().unbind()))
-                        .collect(),
-                    entries: page.entries,
-                    found_last: page.found_last,
-                })
+                let page = answer::labels_named(&response.body, &name.text());
+                page.map(|page| page_of(py, page))
+                    .map_err(|error| unreadable(py, response, &error))
             }
-            Self::Object(object) => {
-                labels_named(object.0.bind(py), name.0.bind(py)).map_err(failure)
+            Self::Object { object, .. } => {
+                let (response, name) = (object.0.bind(py), name.0.bind(py));
+                let page = body_of_httpx(response)
+                    .and_then(|body| answer::labels_named(body.as_bytes(), &text_of(name)).ok());
+                match page {
+                    Some(page) => Ok(page_of(py, page)),
+                    None => labels_named(response, name).map_err(failure),
+                }
             }
         })
     }
@@ -240,13 +231,17 @@ impl Reply for PyReply {
     fn id(&self) -> Read<Option<PyValue>, Self> {
         Python::attach(|py| match self {
             Self::Native(response) => {
-                let id = answer::id(response).map_err(|error| unreadable(py, response, &error))?;
-                Ok(id.map(|id| PyValue(PyInt::new(py, id).into_any().unbind())))
+                let id = answer::id(&response.body);
+                let id = id.map_err(|error| unreadable(py, response, &error))?;
+                Ok(id.map(|id| PyValue::number(py, id)))
             }
-            Self::Object(object) => {
-                let id = object
-                    .0
-                    .bind(py)
+            Self::Object { object, .. } => {
+                let response = object.0.bind(py);
+                let id = body_of_httpx(response).and_then(|body| answer::id(body.as_bytes()).ok());
+                if let Some(id) = id {
+                    return Ok(id.map(|id| PyValue::number(py, id)));
+                }
+                let id = response
                     .call_method0(intern!(py, "json"))
                     .and_then(|json| json.call_method1(intern!(py, "get"), (intern!(py, "id"),)));
                 let id = id.map_err(failure)?;
@@ -259,17 +254,16 @@ impl Reply for PyReply {
         Python::attach(|py| match self {
             Self::Native(response) => id
                 .integer()
-                .is_some_and(|id| answer::lacks_label(response, id)),
-            Self::Object(object) => lacks_label(object.0.bind(py), id.0.bind(py)),
+                .is_some_and(|id| answer::lacks_label(&response.body, id)),
+            Self::Object { object, .. } => lacks_label(object.0.bind(py), id.0.bind(py)),
         })
     }
 
     fn issue_state(&self) -> Read<IssueState, Self> {
         Python::attach(|py| match self {
-            Self::Native(response) => {
-                answer::issue_state(response).map_err(|error| unreadable(py, response, &error))
-            }
-            Self::Object(object) => issue_state(object.0.bind(py)).map_err(failure),
+            Self::Native(response) => answer::issue_state(&response.body)
+                .map_err(|error| unreadable(py, response, &error)),
+            Self::Object { object, .. } => issue_state(object.0.bind(py)).map_err(failure),
         })
     }
 }
@@ -286,7 +280,7 @@ impl PyReply {
                 let loads = LOADS.import(py, "json", "loads")?;
                 Ok(loads.call1((PyBytes::new(py, &response.body),))?.into())
             }
-            Self::Object(object) => {
+            Self::Object { object, .. } => {
                 let object = object.0.bind(py);
                 if object.getattr(intern!(py, "content"))?.is_truthy()? {
                     return Ok(object.call_method0(intern!(py, "json"))?.into());
@@ -346,40 +340,108 @@ fn labels_named(
     Ok(page)
 }
 
-/// The body of httpx's own response, whose `text` would look for a charset first.
-fn httpx_body(response: &Bound<'_, PyAny>) -> Option<Vec<u8>> {
-    let py = response.py();
-    let class = response.get_type();
-    let is = |attribute: &Bound<'_, PyString>, text: &str| {
-        let value = class.getattr(attribute).ok();
-        value.is_some_and(|value| value.eq(text).unwrap_or(false))
-    };
-    if !is(intern!(py, "__name__"), "Response") || !is(intern!(py, "__module__"), "httpx") {
-        return None;
+/// The class of httpx's answers and its `json`, once such an answer came.
+static OF_HTTPX: PyOnceLock<(Py<PyType>, Py<PyAny>)> = PyOnceLock::new();
+
+fn is_of_httpx(response: &Bound<'_, PyAny>) -> bool {
+    let (py, class) = (response.py(), response.get_type());
+    if let Some((known, _)) = OF_HTTPX.get(py)
+        && class.is(known)
+    {
+        return true;
     }
-    let content = attribute(response, intern!(py, "content"))?;
-    let content = content.cast_into::<PyBytes>().ok()?;
-    Some(content.as_bytes().to_vec())
+    let module = class.getattr(intern!(py, "__module__"));
+    let httpx = intern!(py, "httpx");
+    if !module.is_ok_and(|module| module.eq(httpx).unwrap_or(false)) {
+        return false;
+    }
+    let http = py.import(intern!(py, "timmy.dispatcher._http"));
+    let json = http.and_then(|http| http.call_method1(intern!(py, "own_json"), (&class,)));
+    match json {
+        Ok(json) if !json.is_none() => {
+            let _ = OF_HTTPX.set(py, (class.unbind(), json.unbind()));
+            true
+        }
+        _ => false,
+    }
 }
 
-fn text_body(response: &Bound<'_, PyAny>) -> Option<Vec<u8>> {
-    let text = attribute(response, intern!(response.py(), "text"))?;
-    let text = text.cast_into::<PyString>().ok()?;
-    Some(text_of(text.as_any()).into_bytes())
+/// The body of an answer of httpx's own, which its own `json` would read, with more effort.
+fn body_of_httpx<'py>(response: &Bound<'py, PyAny>) -> Option<Bound<'py, PyBytes>> {
+    let py = response.py();
+    if !is_of_httpx(response) {
+        return None;
+    }
+    let (_, own) = OF_HTTPX.get(py)?;
+    let json = attribute(response, intern!(py, "json"))?;
+    if !attribute(&json, intern!(py, "__func__"))?.is(own) {
+        return None;
+    }
+    attribute(response, intern!(py, "content"))?
+        .cast_into()
+        .ok()
+}
+
+fn page_of(py: Python<'_>, page: LabelPage<i64>) -> LabelPage<PyValue> {
+    let ids = page.ids.into_iter().map(|id| PyValue::number(py, id));
+    LabelPage {
+        ids: ids.collect(),
+        entries: page.entries,
+        found_last: page.found_last,
+    }
+}
+
+fn header(response: &Bound<'_, PyAny>, name: &str) -> Option<String> {
+    let py = response.py();
+    let headers = attribute(response, intern!(py, "headers"))?;
+    if is_of_httpx(response)
+        && let Some(fields) = attribute(&headers, intern!(py, "raw"))
+        && let Ok(fields) = fields.cast_into::<PyList>()
+    {
+        // Its `get` asks each field for its encoding first.
+        let value = fields.iter().find_map(|field| {
+            let (key, value) = field
+                .extract::<(Bound<'_, PyBytes>, Bound<'_, PyBytes>)>()
+                .ok()?;
+            key.as_bytes()
+                .eq_ignore_ascii_case(name.as_bytes())
+                .then_some(value)
+        });
+        return value.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    }
+    let headers = headers.cast::<PyMapping>().ok()?;
+    let get = |name: &str| headers.call_method1(intern!(py, "get"), (name,)).ok();
+    let mut value = get(name)?;
+    if value.is_none() {
+        // A mock's headers may be a plain dict, spelt as on the wire.
+        value = get(&as_on_the_wire(name))?;
+    }
+    value.cast::<PyString>().ok().map(string_of)
 }
 
 fn lacks_label(response: &Bound<'_, PyAny>, id: &Bound<'_, PyAny>) -> bool {
     let py = response.py();
     // The body first, and no json() that counts down: a mock's next answer is another step's.
-    if let Some(body) = httpx_body(response).or_else(|| text_body(response))
-        && let Ok(id) = id.extract::<i64>()
-        && !body.is_empty()
-    {
-        let answer = Response {
-            body,
-            ..Response::default()
-        };
-        return answer::lacks_label(&answer, id);
+    // The `text` of httpx would look for a charset.
+    let name = if is_of_httpx(response) {
+        intern!(py, "content")
+    } else {
+        intern!(py, "text")
+    };
+    let read = |body: &[u8]| {
+        let id = id.extract::<i64>().ok().filter(|_| !body.is_empty())?;
+        Some(answer::lacks_label(body, id))
+    };
+    let lacks = match attribute(response, name) {
+        Some(body) => match (body.cast::<PyBytes>(), body.cast::<PyString>()) {
+            (Ok(bytes), _) => read(bytes.as_bytes()),
+            (_, Ok(text)) => read(string_of(text).as_bytes()),
+            _ => None,
+        },
+        None => None,
+    };
+    if let Some(lacks) = lacks {
+        return lacks;
     }
     let Some(json) = attribute(response, intern!(py, "json")) else {
         return false;
@@ -390,13 +452,13 @@ fn lacks_label(response: &Bound<'_, PyAny>, id: &Bound<'_, PyAny>) -> bool {
     let Ok(json) = json.call0() else {
         return false;
     };
-    if json.hasattr(intern!(py, "cr_code")).unwrap_or(false)
-        && json.hasattr(intern!(py, "cr_await")).unwrap_or(false)
-    {
-        // An AsyncMock's coroutine; closed, or Python warns that nobody awaited it.
-        let _ = json.call_method0(intern!(py, "close"));
-    }
     let Ok(labels) = json.cast::<PyList>() else {
+        if json.hasattr(intern!(py, "cr_code")).unwrap_or(false)
+            && json.hasattr(intern!(py, "cr_await")).unwrap_or(false)
+        {
+            // An AsyncMock's coroutine; closed, or Python warns that nobody awaited it.
+            let _ = json.call_method0(intern!(py, "close"));
+        }
         return false;
     };
     !labels.iter().any(|label| {

@@ -452,7 +452,8 @@ async fn a_repository_that_moved_holds_its_dispatches_and_says_where_it_is() {
 #[tokio::test]
 async fn what_nothing_can_be_done_in_is_held() {
     for version in both() {
-        let cases: [(fn(&Scene), &str); 3] = [
+        type Case = (fn(&Scene), &'static str);
+        let cases: [Case; 3] = [
             (
                 |scene| scene.gitea.archive_repo(&scene.repo).unwrap(),
                 "archived (423)",

@@ -114,6 +114,20 @@ def test_httpx_as_its_makers_made_it_is_not_gone_through():
     assert _http.choose() is None
 
 
+def test_what_was_replaced_and_put_back_is_not_gone_through():
+    class Own(httpx.AsyncClient):
+        async def get(self, *args, **kwargs):
+            return await super().get(*args, **kwargs)
+
+    for _ in range(2):
+        with patch("httpx.AsyncClient", Own):
+            assert [_http.choose(), _http.choose()] == [Own, Own]
+        assert _http.choose() is None
+        with patch("httpx.AsyncClient.post", AsyncMock()):
+            assert [_http.choose(), _http.choose()] == [httpx.AsyncClient] * 2
+        assert _http.choose() is None
+
+
 def test_a_choice_is_checked(monkeypatch):
     with pytest.raises(ValueError, match="not auto, native, httpx"):
         d.use_http("fast")

@@ -200,10 +200,7 @@ class _MatchesWhenLookedAt:
         if not found_by:
             raise AttributeError("matches")
         find, title, description = found_by
-        matches = tuple(
-            Match(keyword, _TYPES[of], tuple(Span(*span) for span in spans))
-            for keyword, of, spans in find(title, description)
-        )
+        matches = find(title, description, (Match, Span, _TYPES))
         explanation.__dict__["matches"] = matches
         return matches
 
@@ -212,9 +209,7 @@ class _MatchesWhenLookedAt:
 type.__setattr__(Explanation, "matches", _MatchesWhenLookedAt())
 
 
-def _explanation(
-    of: int, find: Callable[[str, str], Any], title: str, description: str
-) -> Explanation:
+def _explanation(of: int, find: Callable[..., Any], title: str, description: str) -> Explanation:
     explanation = object.__new__(Explanation)
     fields = explanation.__dict__
     fields["task_type"] = _TYPES[of]
@@ -537,8 +532,12 @@ _seams = _core.Seams(
         "_dispatch_local",
         "_dispatch_via_api",
         "_dispatch_via_gitea",
+        "_format_assignment_comment",
         "_log_escalation",
         "_post_gitea_comment",
+        "infer_task_type",
     ],
 )
 atexit.register(_core.shut_down)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_core.after_fork)

@@ -82,7 +82,9 @@ def choose() -> Factory | None:
     """Return the factory of the client to drive, None for the native transport."""
     way = _chosen
     if way is None:
-        way = _checked(os.environ.get("TIMMY_DISPATCHER_HTTP") or "auto", "TIMMY_DISPATCHER_HTTP")
+        # Asked before each request; what `os.environ` lacks it says by raising.
+        way = _core.environment("TIMMY_DISPATCHER_HTTP") or "auto"
+        way = _checked(way, "TIMMY_DISPATCHER_HTTP")
     if way == "native":
         return None
     if way == "httpx":
@@ -135,12 +137,24 @@ _classes: tuple[tuple[Any, str, Any], ...] = ()
 _functions: tuple[tuple[Any, str, Any], ...] = ()
 #: Modules of the makers' that were not imported then.
 _absent: tuple[str, ...] = ()
+#: What a look found not to be the makers': its name, its package, the places that lead to it.
+_stranger: tuple[str, str, tuple[tuple[Any, str, Any], ...]] | None = None
 
 
 def _replaced() -> str | None:
     """Name the first thing on the way that is not its makers', None if all is."""
     httpx = sys.modules.get("httpx")
-    if httpx is None or _is_as_found(httpx):
+    if httpx is None:
+        return None
+    if _stranger is not None:
+        told, package, places = _stranger
+        for holder, name, found in places:
+            if getattr(holder, name, None) is not found:
+                break
+        else:
+            if places[0][0] is sys.modules.get(package):
+                return told
+    if _is_as_found(httpx):
         return None
     return _look()
 
@@ -170,20 +184,21 @@ def _look() -> str | None:
             absent.append(package)
             continue
         cls = getattr(module, class_name, None)
+        place = (module, class_name, cls)
         if not isinstance(cls, type):
-            return f"{package}.{class_name}"
+            return _strange(package, f".{class_name}", place)
         directory = os.path.dirname(getattr(module, "__file__", None) or "")
         for name in names:
             function = getattr(cls, name, None)
             if function is None and name.startswith("_"):
                 continue  # a private name of another version
             if not directory or not _made_in(function, directory):
-                return f"{package}.{class_name}.{name}"
+                return _strange(package, f".{class_name}.{name}", place, (cls, name, function))
             functions.append((cls, name, function.__code__))  # type: ignore[union-attr]
         # A subclass that overrides none of these is still somebody else's.
         if not any(_made_in(value, directory) for value in vars(cls).values()):
-            return f"{package}.{class_name}"
-        classes.append((module, class_name, cls))
+            return _strange(package, f".{class_name}", place)
+        classes.append(place)
     for holder, package, class_name in _LOOKED_UP:
         module = sys.modules.get(holder)
         if module is None:
@@ -193,10 +208,16 @@ def _look() -> str | None:
         if held is None:
             continue  # looked up elsewhere in another version
         if held is not getattr(sys.modules.get(package), class_name, held):
-            return f"{holder}.{class_name}"
+            return _strange(holder, f".{class_name}", (module, class_name, held))
         classes.append((module, class_name, held))
     _classes, _functions, _absent = tuple(classes), tuple(functions), tuple(absent)
     return None
+
+
+def _strange(package: str, name: str, *places: tuple[Any, str, Any]) -> str:
+    global _stranger  # noqa: PLW0603 — one httpx for the process
+    _stranger = package + name, package, places
+    return package + name
 
 
 def _made_in(function: object, directory: str) -> bool:
@@ -204,6 +225,16 @@ def _made_in(function: object, directory: str) -> bool:
     return type(function) is FunctionType and function.__code__.co_filename.startswith(
         directory + os.sep
     )
+
+
+def own_json(cls: type) -> Any:
+    """Return the ``json`` of a class if that is httpx's class of answers, as its makers made it."""
+    httpx = sys.modules.get("httpx")
+    if httpx is None or cls is not getattr(httpx, "Response", None):
+        return None
+    directory = os.path.dirname(getattr(httpx, "__file__", None) or "")
+    function = getattr(cls, "json", None)
+    return function if directory and _made_in(function, directory) else None
 
 
 async def awaited(awaitable: Any) -> Any:
