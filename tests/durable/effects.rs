@@ -162,6 +162,8 @@ async fn a_mark_counts_only_at_the_end_of_a_comment_of_ours() {
         let scene = Scene::new(version).await;
         // The mark of an earlier attempt stands in the description of a later task.
         scene.hand_to_kimi().await;
+        let earlier = scene.next().await;
+        scene.conclude(&earlier).await;
         scene.settle().await;
         let first = scene.bodies().remove(0);
         let mark = first.lines().last().unwrap().to_owned();
@@ -195,6 +197,9 @@ async fn a_mark_counts_only_at_the_end_of_a_comment_of_ours() {
             .collect();
         assert_eq!(ids.len(), 3);
         assert!(ids.contains(&theirs)); // and nothing of theirs is removed
+        // Our own comment that quotes the mark is not the one that bears it.
+        let found = answer(scene.effects.look_for(&earlier).await);
+        assert_eq!(found, Answer::Found(1, ids[0].as_i64()));
     }
 }
 
@@ -243,6 +248,7 @@ async fn a_label_that_the_agent_took_off_at_once_was_put_on() {
                 .unwrap();
             scene.settle().await;
             assert_eq!((scene.added(), scene.labels().len()), (1, 0));
+            assert_eq!(scene.count("POST", &labels[1..]), 1); // not even below us
             assert_eq!(scene.phase(id).await, Phase::HandedOver);
         }
     }
