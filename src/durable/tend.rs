@@ -18,8 +18,9 @@ use super::watch::{
 };
 use super::work::{hold, reached};
 use crate::http::Transport;
-use crate::ledger::machine::Event;
-use crate::ledger::{Ledger, LedgerError, Recorded};
+use crate::ledger::effect::Phase::InDoubt;
+use crate::ledger::machine::{Effect, Event};
+use crate::ledger::{Answer, Ledger, LedgerError, Recorded};
 
 /// Opens the place where webhooks and callbacks are received, where there is to be one.
 pub(super) async fn receive(
@@ -211,9 +212,8 @@ async fn locals<T: Transport>(inner: Arc<Inner<T>>) {
 /// What agents say by themselves.
 async fn callbacks<T: Transport>(inner: Arc<Inner<T>>, mut callbacks: mpsc::Receiver<Callback>) {
     while let Some(callback) = callbacks.recv().await {
-        let answer = match heard(&inner, &callback).await {
-            Ok(Recorded::Applied(_)) => CallbackAnswer::Taken,
-            Ok(Recorded::Stale) => CallbackAnswer::Stale,
+        let answer = match heard(&inner.ledger(), &callback).await {
+            Ok(answer) => answer,
             Err(LedgerError::Unknown(_)) => CallbackAnswer::Unknown,
             Err(error) => {
                 tracing::error!("{}: {error}", callback.id);
@@ -225,28 +225,41 @@ async fn callbacks<T: Transport>(inner: Arc<Inner<T>>, mut callbacks: mpsc::Rece
     }
 }
 
-async fn heard<T: Transport>(
-    inner: &Inner<T>,
-    callback: &Callback,
-) -> Result<Recorded, LedgerError> {
-    let ledger = inner.ledger();
-    let Some(event) = Said::read(&callback.said).event(callback.fence) else {
-        let record = ledger.get(callback.id).await?;
-        let current = record.state.attempt.is_some() && record.state.fence == callback.fence;
-        return Ok(match current {
-            true => Recorded::Applied(record.state.phase),
-            false => Recorded::Stale,
-        });
-    };
-    let recorded = ledger
-        .record_with(callback.id, event.clone(), callback.said.clone())
-        .await?;
-    // The same said twice is no news, and no lie.
-    if recorded == Recorded::Stale && matches!(event, Event::SignOfLife { .. }) {
-        let record = ledger.get(callback.id).await?;
-        if record.state.attempt.is_some() && record.state.fence == callback.fence {
-            return Ok(Recorded::Applied(record.state.phase));
+async fn heard(ledger: &Ledger, callback: &Callback) -> Result<CallbackAnswer, LedgerError> {
+    let (id, fence) = (callback.id, callback.fence);
+    let mut record = ledger.get(id).await?;
+    let current = record.state.attempt.is_some() && record.state.fence == fence;
+    if current && record.state.open.contains(&(fence, Effect::Post)) {
+        // Whoever speaks of the task has it, though the answer was lost.
+        let story = ledger.story(id).await?;
+        let mut effects = story.effects.iter();
+        let post = effects.find(|one| one.effect == Effect::Post && one.fence == fence);
+        match post {
+            Some(post) if post.row.phase == InDoubt => {
+                ledger.answered(post, Answer::Taken(None)).await?;
+                record = ledger.get(id).await?;
+            }
+            // The answer is still to be heard.
+            _ => return Ok(CallbackAnswer::Later),
         }
     }
-    Ok(recorded)
+    let event = Said::read(&callback.said).event(fence);
+    let started = record.state.attempt.is_some_and(|live| live.started);
+    let event = match event {
+        // What is known already, or says nothing, is no news.
+        None => None,
+        Some(Event::SignOfLife { .. }) if current && started => None,
+        event => event,
+    };
+    let Some(event) = event else {
+        return Ok(match current {
+            true => CallbackAnswer::Taken,
+            false => CallbackAnswer::Stale,
+        });
+    };
+    let said = callback.said.clone();
+    Ok(match ledger.record_with(id, event, said).await? {
+        Recorded::Applied(_) => CallbackAnswer::Taken,
+        Recorded::Stale => CallbackAnswer::Stale,
+    })
 }

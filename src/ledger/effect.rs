@@ -316,6 +316,9 @@ pub static TABLE: &[Transition] = &[
     row(&[InDoubt, Settling], On::LookedFor, &[If::LookUp, If::Due, If::Surplus], Settling, &[Action::RemoveSurplus]),
     // Not found after it was answered: somebody took it away, which is theirs to decide.
     row(&[InDoubt, Settling], On::LookedFor, &[If::LookUp, If::Due], Done, &[]),
+    // Whoever got it says so, by another way than the answer.
+    row(&[InDoubt], On::Taken, &[If::SameKey], Done, &[]),
+    row(&[InDoubt], On::Taken, &[If::Never], Done, &[]),
     row(&[InDoubt], On::Due, &[If::SameKey, If::Due], Ready, &[]),
     row(&[InDoubt], On::Due, &[If::Never, If::Due], Ambiguous, &[]),
     row(&[Settling], On::Due, &[If::Never, If::Due], Done, &[]),

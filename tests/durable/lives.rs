@@ -11,6 +11,7 @@ use timmy_dispatcher::durable::{
     AgentOptions, Below, Busy, DispatcherError, Inference, Policy, Receive, Wishes,
 };
 use timmy_dispatcher::ledger::machine::Phase;
+use timmy_dispatcher::sandbox::Fault;
 use timmy_dispatcher::task::{AgentName, DispatchStatus, TaskType};
 
 use crate::world::{VERSIONS, World, ended, eventually, until};
@@ -403,6 +404,60 @@ async fn an_agent_over_http_calls_back() {
     assert_eq!(record.state.phase, Phase::Completed);
     assert_eq!(say(1, "completed", "a shared secret"), 409);
     dispatcher.close(Duration::from_secs(5)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_calls_back_has_the_task_whatever_became_of_the_answer() {
+    for lost in [false, true] {
+        let world = World::new(VERSIONS[0]);
+        let receive = Receive {
+            address: "127.0.0.1:0".parse().unwrap(),
+            secret: "a shared secret".to_owned(),
+            public_url: None,
+        };
+        let mut policy = World::policy();
+        policy.receive = Some(receive);
+        policy.timing.quarantine = Duration::from_secs(3600);
+        policy.timing.request = Duration::from_secs(9);
+        let fault = match lost {
+            false => Fault::hold().after_effect(),
+            true => Fault::drop_connection().after_effect(),
+        };
+        world.gitea.fault(fault.path("/agent").times(1)).unwrap();
+        let dispatcher = world.builder(policy).open().await.unwrap();
+        let address = dispatcher.received_at().unwrap();
+        let mut task = Task::new("Research the competitors");
+        task.api_endpoint = Some(format!("{}/agent", world.gitea.url()));
+        let id = dispatcher.submit(&task, &wishes()).await.unwrap().id();
+        let body = json!({ "fence": 1, "status": "completed" }).to_string();
+        let signature = signature::sign("a shared secret", id, 1, body.as_bytes());
+        let say = || post(address, &format!("/callbacks/{id}"), &signature, &body);
+        let arrived = || {
+            world
+                .gitea
+                .requests()
+                .iter()
+                .any(|one| one.path == "/agent")
+        };
+        while !arrived() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        if !lost {
+            // It will be known in a moment whether it took the task.
+            assert_eq!(say(), 503);
+            world.gitea.release();
+        }
+        let told = loop {
+            match say() {
+                503 => tokio::time::sleep(Duration::from_millis(5)).await,
+                status => break status,
+            }
+        };
+        assert_eq!(told, 200);
+        let record = ended(&dispatcher, id).await;
+        assert_eq!(record.state.phase, Phase::Completed);
+        dispatcher.close(Duration::from_secs(5)).await;
+    }
 }
 
 #[tokio::test]

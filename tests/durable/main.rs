@@ -5,6 +5,7 @@
 
 mod agents;
 mod effects;
+mod faults;
 mod kills;
 mod lives;
 mod owner;

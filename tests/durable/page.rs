@@ -19,6 +19,7 @@ fn every_row_of_the_fault_table_is_held_by_a_test() {
     let page = std::fs::read_to_string(here.join("docs/durable.md")).unwrap();
     let mut tests = String::new();
     sources(&here.join("tests"), &mut tests);
+    sources(&here.join("src"), &mut tests);
     let (_, table) = page.split_once("| what goes wrong |").unwrap();
     let rows: Vec<&str> = table
         .lines()

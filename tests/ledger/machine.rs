@@ -412,6 +412,10 @@ fn an_effect_happens_once_while_the_server_keeps_to_the_quarantine() {
                     };
                     if row.apply(&event) {
                         match kind {
+                            // Whoever got the lost request says so.
+                            2 if before.phase == effect::Phase::InDoubt => {
+                                (there, lost) = (1, None);
+                            }
                             2 if repeat == Repeat::SameKey => there = 1,
                             2 => there += 1,
                             3.. => lost = Some(now),

@@ -217,6 +217,10 @@ impl LocalAgents {
                 return (Event::Silent { fence }, Value::Null);
             }
         };
+        // Whatever it says, it was taken back before.
+        if stopped.is_cancelled() {
+            return (Event::Silent { fence }, Value::Null);
+        }
         let by = Closer::Agent;
         let failed = |transient, reason: &str| Event::AgentFailed {
             fence,
