@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::agents::{LocalReport, Said, StatusPolls};
@@ -81,7 +82,11 @@ async fn watch<T: Transport>(inner: Arc<Inner<T>>, mut hints: Option<Hints>) {
     };
     let mut watcher = None;
     let mut only: Option<HashSet<String>> = None;
+    let mut next_whole = Instant::now();
     loop {
+        if only.is_none() {
+            next_whole = Instant::now() + timing.poll;
+        }
         if inner.has_gitea() {
             let ledger = inner.ledger();
             let watcher = watcher.get_or_insert_with(|| {
@@ -113,8 +118,10 @@ async fn watch<T: Transport>(inner: Arc<Inner<T>>, mut hints: Option<Hints>) {
                 Err(error) => tracing::error!("{error}"),
             }
         }
+        // However many hints come for one repository, the others have their turn.
         only = tokio::select! {
-            () = tokio::time::sleep(timing.poll) => None,
+            biased;
+            () = tokio::time::sleep_until(next_whole) => None,
             repos = next(&mut hints) => Some(repos),
         };
     }
