@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod observe;
+mod receiver;
 mod scene;
 mod troubles;
 mod watch;

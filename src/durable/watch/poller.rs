@@ -173,6 +173,7 @@ impl<T: Transport> Watcher<T> {
             let repository = self.server.repository(name);
             Some(async move { place.look(round, &repository, &subjects).await })
         });
+        let looks: Vec<_> = looks.collect();
         let mut looks = stream::iter(looks).buffer_unordered(self.pace.at_once.max(1));
         let mut seen = Vec::new();
         while let Some(more) = looks.next().await {
