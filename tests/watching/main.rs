@@ -3,6 +3,7 @@
 #![cfg(all(feature = "durable", feature = "sandbox"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod gates;
 mod observe;
 mod receiver;
 mod scene;
