@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::agents::{LocalReport, Said, StatusPolls};
+use super::agents::{LocalReport, Said, StatusPolls, kept};
 use super::dispatcher::{DispatcherError, Inner, Stage};
 use super::order::Terms;
 use super::settings::Policy;
@@ -246,7 +246,7 @@ async fn heard<T: Transport>(
         });
     };
     let recorded = ledger
-        .record_with(callback.id, event.clone(), callback.said.clone())
+        .record_with(callback.id, event.clone(), kept(&callback.said))
         .await?;
     // The same said twice is no news, and no lie.
     if recorded == Recorded::Stale && matches!(event, Event::SignOfLife { .. }) {
