@@ -13,7 +13,7 @@
 //! | [`agents`] | agents that are reached over HTTP or in this process |
 //! | `tend` | what the issues and the agents say, told to the ledger |
 //! | [`watch`] | what becomes of what was handed out; webhooks and callbacks |
-//! | `review`, `gates` | what must hold before a task counts as done |
+//! | `review`, [`gates`] | what must hold before a task counts as done |
 //! | `follow`, `waiters` | who waits for a dispatch is woken |
 //! | `server`, `breaker` | the Gitea that it works on, and when a destination is left alone |
 
@@ -23,7 +23,7 @@ mod decide;
 mod dispatcher;
 pub mod effects;
 mod follow;
-mod gates;
+pub mod gates;
 mod order;
 mod plan;
 mod review;

@@ -17,18 +17,21 @@ use crate::ledger::{Ledger, LedgerError, Watched};
 
 /// So many are asked about at once.
 const AT_ONCE: usize = 8;
+/// So many are asked about in one round, so that thousands that wait for a person do not keep the
+/// server busy: the new ones, then those that were not asked about for longest.
+const MOST: usize = 100;
 
-/// What was last kept of the gates of an attempt that they have not decided on.
-type Pending = HashMap<(Uuid, u64), Value>;
+/// The attempts whose gates have not decided: when they were asked last, and what was kept of it.
+type Pending = HashMap<(Uuid, u64), (u64, Value)>;
 
 pub(super) async fn review<T: Transport>(inner: Arc<Inner<T>>) {
     let mut stages = inner.stage.subscribe();
     let mut pending = Pending::new();
     let timing = inner.team.policy.timing;
-    loop {
+    for number in 0.. {
         let ledger = inner.ledger();
         let changes = ledger.changes();
-        if let Err(error) = round(&inner, &ledger, &mut pending).await {
+        if let Err(error) = round(&inner, &ledger, &mut pending, number).await {
             tracing::error!("{error}");
         }
         tokio::select! {
@@ -65,10 +68,13 @@ async fn round<T: Transport>(
     inner: &Inner<T>,
     ledger: &Ledger,
     pending: &mut Pending,
+    number: u64,
 ) -> Result<(), LedgerError> {
     let mut watched = ledger.watched().await?;
     watched.retain(|one| one.phase == Phase::Reviewing);
     pending.retain(|key, _| watched.iter().any(|one| (one.id, one.fence) == *key));
+    watched.sort_by_key(|one| pending.get(&(one.id, one.fence)).map(|(asked, _)| *asked));
+    watched.truncate(MOST);
     let reviews = stream::iter(watched).map(|one| async move {
         let order = Order::of(&one.task).unwrap_or_default();
         let review = inner.gates.judge(&one, &order).await;
@@ -83,11 +89,12 @@ async fn round<T: Transport>(
             Verdict::Pending(reason) => {
                 let body = json!({ "reason": reason, "evidence": evidence });
                 // Once is enough, until it changes.
-                if pending.get(&(one.id, fence)) != Some(&body) {
+                let known = pending.get(&(one.id, fence));
+                if known.is_none_or(|(_, known)| *known != body) {
                     let kept = body.clone();
                     ledger.note(one.id, fence, "gates pending", kept).await?;
-                    pending.insert((one.id, fence), body);
                 }
+                pending.insert((one.id, fence), (number, body));
                 continue;
             }
         };

@@ -7,9 +7,10 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::agents::{LocalReport, Said, StatusPolls};
+use super::agents::{LocalReport, Said, StatusPolls, kept};
 use super::dispatcher::{DispatcherError, Inner, Stage};
 use super::order::Terms;
 use super::settings::Policy;
@@ -82,7 +83,11 @@ async fn watch<T: Transport>(inner: Arc<Inner<T>>, mut hints: Option<Hints>) {
     };
     let mut watcher = None;
     let mut only: Option<HashSet<String>> = None;
+    let mut next_whole = Instant::now();
     loop {
+        if only.is_none() {
+            next_whole = Instant::now() + timing.poll;
+        }
         if inner.has_gitea() {
             let ledger = inner.ledger();
             let watcher = watcher.get_or_insert_with(|| {
@@ -114,8 +119,10 @@ async fn watch<T: Transport>(inner: Arc<Inner<T>>, mut hints: Option<Hints>) {
                 Err(error) => tracing::error!("{error}"),
             }
         }
+        // However many hints come for one repository, the others have their turn.
         only = tokio::select! {
-            () = tokio::time::sleep(timing.poll) => None,
+            biased;
+            () = tokio::time::sleep_until(next_whole) => None,
             repos = next(&mut hints) => Some(repos),
         };
     }
@@ -257,7 +264,7 @@ async fn heard(ledger: &Ledger, callback: &Callback) -> Result<CallbackAnswer, L
             false => CallbackAnswer::Stale,
         });
     };
-    let said = callback.said.clone();
+    let said = kept(&callback.said);
     Ok(match ledger.record_with(id, event, said).await? {
         Recorded::Applied(_) => CallbackAnswer::Taken,
         Recorded::Stale => CallbackAnswer::Stale,

@@ -390,15 +390,14 @@ impl<T: Transport> Repository<T> {
             let found = found.unwrap_or_default();
             let got = found.len();
             entries.extend(found);
-            let total = match counted {
-                Total::OfAll => answer.header("x-total-count"),
-                Total::OfThePage => None,
-            };
+            let total = answer.header("x-total-count");
             let total = total.and_then(|total| total.trim().parse::<usize>().ok());
-            let all = match total {
-                Some(total) => entries.len() >= total,
+            let all = match (counted, total) {
+                // What the caller may not see is left out, so that any page may be a short one.
+                (Total::OfThePage, _) => false,
+                (Total::OfAll, Some(total)) => entries.len() >= total,
                 // The first page shows how many the server gives at most.
-                None => got < size,
+                (Total::OfAll, None) => got < size,
             };
             if got == 0 || all {
                 return Ok(entries);

@@ -3,7 +3,9 @@
 #![cfg(all(feature = "durable", feature = "sandbox"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod gates;
 mod observe;
+mod receiver;
 mod scene;
 mod troubles;
 mod watch;

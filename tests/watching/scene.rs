@@ -21,6 +21,8 @@ pub(crate) struct Scene {
     pub(crate) claude_ready: u64,
     /// How long a request may take.
     pub(crate) timeout: Duration,
+    /// Making one takes longer than a hundred requests.
+    native: Arc<Native>,
 }
 
 pub(crate) fn scenes() -> impl Iterator<Item = Scene> {
@@ -49,6 +51,7 @@ impl Scene {
             kimi_ready,
             claude_ready,
             timeout: Duration::from_secs(20),
+            native: Arc::new(Native::new()),
         }
     }
 
@@ -59,7 +62,7 @@ impl Scene {
             gitea_repo: self.repo.clone(),
             gitea_enabled: true,
         };
-        Server::new(&settings, Arc::new(Native::new()), self.timeout).unwrap()
+        Server::new(&settings, Arc::clone(&self.native), self.timeout).unwrap()
     }
 
     pub(crate) fn watcher(&self, pace: Pace) -> Watcher<Native> {

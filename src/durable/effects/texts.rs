@@ -48,7 +48,10 @@ fn withdrawal(name: &str, reason: &str) -> String {
         Given(name),
         Words("\n\n**Reason:** "),
         Given(&quoted(reason)),
-        Words("\n\nPlease stop working on it; what comes now does not count.\n\n---\n"),
+        Words(
+            "\n\nPlease stop working on it; what comes now does not count. A comment with a line \
+             `/stopped` says that you have.\n\n---\n",
+        ),
         Words("*Timmy agent dispatcher.*"),
     ])
 }

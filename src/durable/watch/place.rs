@@ -185,6 +185,11 @@ impl Place {
     ) -> Looked<()> {
         self.reread = None;
         match repository.info().await {
+            // The server's own error, with everything empty.
+            Ok(info) if info.id == 0 => {
+                let why = "the server answered with an empty repository".to_owned();
+                Err(Stop::Failed(GiteaError::NoAnswer(why)))
+            }
             Ok(info) if info.archived => Err(Stop::Held("the repository is archived".to_owned())),
             Ok(info) if !info.has_issues => Err(Stop::Held(
                 "the repository's issues are switched off".to_owned(),
@@ -214,7 +219,7 @@ impl Place {
         let Some(watermark) = self.watermark else {
             return Ok(()); // The first issue is missing.
         };
-        let since = watermark.since(round.now, round.pace.overlap);
+        let since = watermark.since(round.now, round.pace.overlap());
         let issues = match repository.issues_since(Some(&since)).await {
             Ok(issues) if issues.iter().any(|issue| issue.number == 0) => {
                 let why = "the server listed an empty issue".to_owned();
@@ -244,7 +249,11 @@ impl Place {
         let mark = mark(round.marks, issue);
         if known.mark.replace(mark) != Some(mark) {
             known.due.get_or_insert(round.now);
-            known.settles = Some(now + round.pace.overlap);
+            let overlap = round.pace.overlap();
+            let past = self
+                .watermark
+                .is_some_and(|known| known.is_past(&issue.updated_at, overlap));
+            known.settles = (!past).then(|| now + overlap);
         }
     }
 
@@ -378,7 +387,7 @@ impl Place {
             let observed = observe(&case, history);
             if !observed.events.is_empty() {
                 // Until the ledger has it; then the phase says so and it is not told again.
-                known.settles.get_or_insert(round.now + round.pace.overlap);
+                known.due = Some(round.now);
             }
             let told = Told {
                 fence: watched.fence,

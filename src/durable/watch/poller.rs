@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::RandomState;
 use std::time::Duration;
 
-use futures_util::future;
+use futures_util::{StreamExt, stream};
 use serde_json::Value;
 use tokio::time::Instant;
 use uuid::Uuid;
@@ -20,15 +20,21 @@ use crate::ledger::machine::{Channel, Event, Phase};
 /// How often and how much is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
-    /// So long a change may take from the time that it bears to the moment it can be seen; at least
-    /// 2 s, for times are whole seconds.
+    /// So long a change may take from the time that it bears to the moment it can be seen. Less than
+    /// 2 s is taken for 2 s, for times are whole seconds.
     pub overlap: Duration,
     /// Each watched issue is read singly once in this time, and so is each repository.
     pub reread: Duration,
     /// So many issues of a repository are looked at in one round; the others wait for the next.
     pub most: usize,
-    /// So many requests to a repository at once.
+    /// So many repositories are looked at at once, each with so many requests.
     pub at_once: usize,
+}
+
+impl Pace {
+    pub(super) fn overlap(&self) -> Duration {
+        self.overlap.max(Duration::from_secs(2))
+    }
 }
 
 impl Default for Pace {
@@ -167,11 +173,13 @@ impl<T: Transport> Watcher<T> {
             let repository = self.server.repository(name);
             Some(async move { place.look(round, &repository, &subjects).await })
         });
-        future::join_all(looks)
-            .await
-            .into_iter()
-            .flatten()
-            .collect()
+        let looks: Vec<_> = looks.collect();
+        let mut looks = stream::iter(looks).buffer_unordered(self.pace.at_once.max(1));
+        let mut seen = Vec::new();
+        while let Some(more) = looks.next().await {
+            seen.extend(more);
+        }
+        seen
     }
 }
 

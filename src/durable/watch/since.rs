@@ -30,6 +30,12 @@ impl Watermark {
         }
     }
 
+    /// Whether nothing new can bear that time: it is further back than what comes late.
+    pub(super) fn is_past(self, updated_at: &str, overlap: Duration) -> bool {
+        let overlap = i64::try_from(overlap.as_secs()).unwrap_or(i64::MAX);
+        seconds(updated_at).is_some_and(|at| at.saturating_add(overlap) < self.at)
+    }
+
     /// The time from which on to ask.
     ///
     /// What bears a time can come to be seen later, by as much as the overlap. So as long as the
@@ -37,7 +43,6 @@ impl Watermark {
     /// there is nothing new but what bears a greater time, and the last changes, which may be
     /// many, need not be listed for ever.
     pub(super) fn since(self, now: Instant, overlap: Duration) -> String {
-        let overlap = overlap.max(Duration::from_secs(2));
         let since = if now.saturating_duration_since(self.seen) <= overlap {
             let overlap = i64::try_from(overlap.as_secs()).unwrap_or(i64::MAX);
             self.at.saturating_sub(overlap).max(0)
@@ -76,18 +81,14 @@ mod tests {
         let overlap = Duration::from_secs(5);
         let since = || watermark.unwrap().since(Instant::now(), overlap);
         assert_eq!(since(), "2026-11-25T08:59:55Z");
+        let is_past = |at| watermark.unwrap().is_past(at, overlap);
+        assert!(is_past("2026-11-25T08:59:54Z"));
+        assert!(!is_past("2026-11-25T08:59:55Z"));
+        assert!(!is_past("?"));
         tokio::time::advance(overlap).await;
         assert_eq!(since(), "2026-11-25T08:59:55Z");
         tokio::time::advance(Duration::from_millis(1)).await;
         assert_eq!(since(), "2026-11-25T09:00:01Z");
-    }
-
-    #[test]
-    fn the_overlap_is_never_less_than_two_seconds() {
-        let mut watermark = None;
-        Watermark::raise(&mut watermark, "2026-11-25T09:00:00Z", Instant::now());
-        let since = watermark.unwrap().since(Instant::now(), Duration::ZERO);
-        assert_eq!(since, "2026-11-25T08:59:58Z");
     }
 
     #[test]
