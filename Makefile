@@ -51,6 +51,7 @@ rust: check ## Format, lints and tests of the crate
 	cargo clippy --no-default-features --features rank -- -D warnings
 	cargo clippy --no-default-features --features ledger -- -D warnings
 	cargo test --features sandbox,durable
+	scripts/without-fence --features sandbox,durable
 	# Training takes minutes in the dev profile.
 	cargo test --release --no-default-features --features rank --test rank
 	cargo run --quiet --example dispatch --features sandbox

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use timmy_dispatcher::ledger::Ledger;
 use timmy_dispatcher::ledger::machine::{Phase, SlotHold};
+use timmy_dispatcher::ledger::{Answer, Ledger, LedgerError, effect};
 
-use crate::place::{Dialect, Place, agents, on_each, options};
+use crate::place::{Dialect, Place, agents, kimi, on_each, options, task};
 
 /// Cargo builds the examples beside the tests, where it runs all of them.
 fn worker() -> PathBuf {
@@ -151,4 +151,39 @@ async fn a_worker_that_slept_through_its_lease_bounces(dialect: Dialect) {
         "its lease had passed"
     );
     check(&place, TASKS).await;
+}
+
+on_each!(a_takeover_during_an_effect);
+async fn a_takeover_during_an_effect(dialect: Dialect) {
+    let place = Place::new(dialect);
+    let short = options().lease(Duration::from_millis(50));
+    let first = Ledger::open(place.ledger(), agents(1), short)
+        .await
+        .unwrap();
+    first.submit(task("x")).await.unwrap();
+    first.claim(kimi(), 1).await.unwrap();
+    let sent = first.send(1).await.unwrap().remove(0);
+    let second = place.open().await;
+    while second.take_over().await.unwrap() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let doubtful = loop {
+        // On a server it may still be begun until its lease ends.
+        if let Some(doubtful) = second.doubtful(1).await.unwrap().pop() {
+            break doubtful;
+        }
+    };
+    let answer = Answer::Found(0, None);
+    second.answered(&doubtful, answer).await.unwrap();
+    let again = second.send(1).await.unwrap().remove(0);
+    assert_eq!((again.id, again.row.sends), (sent.id, 2));
+
+    // The first goes on as if nothing had happened.
+    let refused = Answer::Refused("423".to_owned());
+    assert_eq!(first.answered(&sent, refused).await.unwrap(), None);
+    assert_eq!(first.lease_left(), Duration::ZERO);
+    let bounced = first.send(1).await.unwrap_err();
+    assert_eq!(bounced, LedgerError::LeaseLost);
+    let done = second.answered(&again, Answer::Taken(None)).await.unwrap();
+    assert_eq!(done, Some(effect::Phase::Settling));
 }

@@ -81,7 +81,12 @@ impl Drop for Place {
 }
 
 pub(crate) fn options() -> Options {
-    Options::default().quarantine(Duration::ZERO)
+    let options = Options::default().quarantine(Duration::ZERO);
+    // So that it can be seen that tests fail without it.
+    if std::env::var_os("TIMMY_WITHOUT_FENCE").is_some() {
+        return options.without_fence();
+    }
+    options
 }
 
 pub(crate) fn agents(max_concurrent: u32) -> Vec<Agent> {

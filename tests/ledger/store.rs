@@ -441,3 +441,34 @@ async fn a_foreign_or_newer_file_is_left_alone() {
         .unwrap_err();
     assert!(matches!(refused, LedgerError::Foreign(_)), "{refused}");
 }
+
+on_each!(any_text_is_kept);
+async fn any_text_is_kept(dialect: Dialect) {
+    let place = Place::new(dialect);
+    let ledger = place.open().await;
+    let text = "\0 \\u0000 \u{1} \u{fffd} ' \" \\ {} $1 ?1 \u{1f980}\r\n".repeat(3);
+    let submission = task(&text);
+    let id = ledger.submit(submission.clone()).await.unwrap().id;
+    assert_eq!(ledger.submit(submission).await.unwrap().id, id);
+    assert_eq!(ledger.get(id).await.unwrap().task, json!({ "title": text }));
+    let hold = Event::Hold(text.clone());
+    let evidence = json!({ text.clone(): [text.clone()] });
+    ledger
+        .record_with(id, hold, evidence.clone())
+        .await
+        .unwrap();
+    let story = ledger.story(id).await.unwrap();
+    // A reason is looked for by the database, which keeps every character but one.
+    assert_eq!(story.record.reason, text.replace('\0', "\u{fffd}"));
+    let last = story.entries.last().unwrap();
+    assert_eq!(
+        (&last.body["evidence"], &last.body["reason"]),
+        (&evidence, &json!(text))
+    );
+    assert_eq!(ledger.relocate("o/old", "o/new").await.unwrap(), 0);
+
+    let mut keyed = task("y");
+    keyed.idempotency_key = Some("\0".to_owned());
+    let refused = ledger.submit(keyed).await.unwrap_err();
+    assert!(matches!(refused, LedgerError::Unusable(_)), "{refused}");
+}

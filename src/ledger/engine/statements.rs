@@ -349,15 +349,22 @@ pub(super) const TIMERS: Sql = Sql {
         ORDER BY run_at LIMIT $2 FOR UPDATE SKIP LOCKED",
 };
 
-/// from, to → the dispatches that move.
+/// after, limit → id, task of unfinished dispatches.
+pub(super) const OPEN_TASKS: Sql = Sql {
+    sqlite: "SELECT id, task FROM dispatches WHERE finished_at IS NULL AND id > $1 \
+        ORDER BY id LIMIT $2",
+    postgres: "SELECT id::text, task::text FROM dispatches \
+        WHERE finished_at IS NULL AND id > $1::uuid ORDER BY id LIMIT $2 FOR UPDATE",
+};
+
+/// from, to; id, task.
 pub(super) const RELOCATE: Sql = Sql {
-    sqlite: "UPDATE dispatches SET task = json_set(task, '$.repo', $2), \
+    sqlite: "UPDATE dispatches SET task = r.value ->> 1, \
             subject = replace(subject, '/' || lower($1) || '#', '/' || lower($2) || '#') \
-        WHERE finished_at IS NULL AND lower(task ->> '$.repo') = lower($1) RETURNING id",
-    postgres: "UPDATE dispatches \
-        SET task = jsonb_set(task::jsonb, '{repo}', to_jsonb($2::text))::json, \
+        FROM json_each($3) AS r WHERE dispatches.id = r.value ->> 0",
+    postgres: "UPDATE dispatches SET task = r.task::json, \
             subject = replace(subject, '/' || lower($1) || '#', '/' || lower($2) || '#') \
-        WHERE finished_at IS NULL AND lower(task ->> 'repo') = lower($1) RETURNING id::text",
+        FROM unnest($3::text[], $4::text[]) AS r(id, task) WHERE dispatches.id = r.id::uuid",
 };
 
 /// id, task.

@@ -26,7 +26,7 @@ impl Group<'_> {
         submissions: impl Iterator<Item = &'s Submission>,
     ) -> Result<Twins, Fault> {
         let mut wanted = Rows::default();
-        for submission in submissions {
+        for submission in submissions.filter(|submission| has_keys_for_all(submission)) {
             wanted.push([
                 submission.id.to_string().into(),
                 submission.idempotency_key.clone().into(),
@@ -74,12 +74,8 @@ impl Group<'_> {
         for name in &submission.plan.agents {
             self.known(name)?;
         }
-        let keys = [&submission.idempotency_key, &submission.subject];
-        if keys.into_iter().flatten().any(|key| key.contains('\0'))
-            || has_nul(&submission.task)
-            || has_nul(&submission.evidence)
-        {
-            let why = "a task and its keys cannot hold the character NUL";
+        if !has_keys_for_all(submission) {
+            let why = "a key cannot hold the character NUL";
             return Err(LedgerError::Unusable(why.to_owned()));
         }
         let id = submission.id;
@@ -124,16 +120,10 @@ impl Group<'_> {
     }
 }
 
-/// PostgreSQL keeps no such text.
-fn has_nul(value: &Value) -> bool {
-    match value {
-        Value::String(text) => text.contains('\0'),
-        Value::Array(values) => values.iter().any(has_nul),
-        Value::Object(fields) => fields
-            .iter()
-            .any(|(name, value)| name.contains('\0') || has_nul(value)),
-        _ => false,
-    }
+/// PostgreSQL keeps no NUL in a text.
+fn has_keys_for_all(submission: &Submission) -> bool {
+    let keys = [&submission.idempotency_key, &submission.subject];
+    !keys.into_iter().flatten().any(|key| key.contains('\0'))
 }
 
 impl Twins {

@@ -10,6 +10,9 @@ use super::{count, millis, parse, statements as sql};
 use crate::ledger::database::{Fault, Param, Rows};
 use crate::ledger::machine::{Event, Phase, Plan};
 
+/// So many tasks are read at once.
+const PAGE: i64 = 1000;
+
 impl Group<'_> {
     /// Lets an agent, or all of them, have no more tasks, or have them again.
     pub(super) async fn pause(&mut self, agent: Option<&str>, paused: bool) -> Result<(), Fault> {
@@ -29,12 +32,35 @@ impl Group<'_> {
     /// A repository has another name: what is open about it goes on there. Yields how many
     /// dispatches there were.
     pub(super) async fn relocate(&mut self, from: &str, to: &str) -> Result<usize, Fault> {
-        let params = [Param::Text(from), Param::Text(to)];
-        let moved: Vec<(String,)> = self.transaction.fetch(sql::RELOCATE, &params).await?;
-        let mut ids = Vec::with_capacity(moved.len());
-        for (id,) in &moved {
-            ids.push(parse::<Uuid>(id)?);
+        let mut after = Uuid::nil();
+        let mut ids = Vec::new();
+        loop {
+            let last = after.to_string();
+            let params = [Param::Text(&last), Param::Int(PAGE)];
+            let open: Vec<(String, String)> =
+                self.transaction.fetch(sql::OPEN_TASKS, &params).await?;
+            let mut moved = Rows::default();
+            for (id, task) in &open {
+                after = parse(id)?;
+                let mut task: Value = serde_json::from_str(task)?;
+                let repo = task.get_mut("repo");
+                if let Some(Value::String(repo)) = repo
+                    && repo.eq_ignore_ascii_case(from)
+                {
+                    to.clone_into(repo);
+                    ids.push(after);
+                    moved.push([id.as_str().into(), task.to_string().into()]);
+                }
+            }
+            if !moved.is_empty() {
+                let params = [Param::Text(from), Param::Text(to), Param::Rows(&moved)];
+                self.transaction.execute(sql::RELOCATE, &params).await?;
+            }
+            if i64::try_from(open.len()) != Ok(PAGE) {
+                break;
+            }
         }
+        let count = ids.len();
         self.load(ids.iter().copied()).await?;
         for id in ids {
             let state = &self.dispatch(id)?.state;
@@ -44,7 +70,7 @@ impl Group<'_> {
                 self.record(id, Event::Release, &Value::Null)?;
             }
         }
-        Ok(moved.len())
+        Ok(count)
     }
 
     /// Gives what is not handed out another task and plan, and releases it. False: it is handed out,
