@@ -91,6 +91,7 @@ bench: check | $(BIN)/maturin ## Speed; AGAINST=path/to/dispatcher.py make bench
 	cargo build --quiet --release --features sandbox --example bench-dispatch
 	$(BENCH)/python benches/dispatch.py --bare target/release/examples/bench-dispatch $(if $(AGAINST),--against $(AGAINST))
 	$(BENCH)/python benches/host_driven.py $(if $(AGAINST),--against $(AGAINST))
+	cargo run --quiet --release --features ledger --example bench-ledger
 	$(BENCH)/python benches/starting.py
 
 fuzz-inference: check ## 100 million random texts against the specification of inference
