@@ -40,8 +40,8 @@ impl Database {
 
     async fn raw(&mut self, sqlite: &'static str, postgres: &'static str) -> Result<(), Failed> {
         match self {
-            Self::Sqlite(file) => drop(sqlx::raw_sql(sqlite).execute(file).await?),
-            Self::Postgres(server) => drop(sqlx::raw_sql(postgres).execute(server).await?),
+            Self::Sqlite(file) => sqlx::raw_sql(sqlite).execute(file).await.map(|_| ())?,
+            Self::Postgres(server) => sqlx::raw_sql(postgres).execute(server).await.map(|_| ())?,
         }
         Ok(())
     }
