@@ -51,6 +51,7 @@ rust: check ## Format, lints and tests of the crate
 	cargo clippy --no-default-features --features rank -- -D warnings
 	cargo clippy --no-default-features --features ledger -- -D warnings
 	cargo test --features sandbox,durable
+	scripts/without-fence --features sandbox,durable
 	# Training takes minutes in the dev profile.
 	cargo test --release --no-default-features --features rank --test rank
 	scripts/without-fence --features sandbox,durable
@@ -91,6 +92,7 @@ bench: check | $(BIN)/maturin ## Speed; AGAINST=path/to/dispatcher.py make bench
 	cargo build --quiet --release --features sandbox --example bench-dispatch
 	$(BENCH)/python benches/dispatch.py --bare target/release/examples/bench-dispatch $(if $(AGAINST),--against $(AGAINST))
 	$(BENCH)/python benches/host_driven.py $(if $(AGAINST),--against $(AGAINST))
+	cargo run --quiet --release --features ledger --example bench-ledger
 	$(BENCH)/python benches/starting.py
 
 fuzz-inference: check ## 100 million random texts against the specification of inference

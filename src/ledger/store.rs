@@ -343,7 +343,7 @@ pub enum LedgerError {
 
 impl From<sqlx::Error> for LedgerError {
     fn from(error: sqlx::Error) -> Self {
-        Self::Database(error.to_string())
+        super::database::Fault::from(error).into()
     }
 }
 

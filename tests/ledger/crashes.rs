@@ -187,3 +187,23 @@ async fn a_takeover_during_an_effect(dialect: Dialect) {
     let done = second.answered(&again, Answer::Taken(None)).await.unwrap();
     assert_eq!(done, Some(effect::Phase::Settling));
 }
+
+#[tokio::test]
+async fn a_full_disk_stops_it_and_loses_nothing() {
+    const TASKS: u32 = 60;
+    let place = Place::new(Dialect::Sqlite);
+    // No file may become larger than so many blocks, and a write that would make it is an error.
+    let limited = Command::new("sh")
+        .args(["-c", "trap '' XFSZ; ulimit -f 600; exec \"$@\"", "sh"])
+        .arg(worker())
+        .arg(place.ledger())
+        .arg(place.folder.join("server"))
+        .args([TASKS.to_string(), "1".to_owned()])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&limited.stderr);
+    assert_eq!(limited.status.code(), Some(1), "{said}");
+    assert!(said.contains("disk"), "{said}");
+    assert!(start(&place, TASKS, 2, None).wait().unwrap().success());
+    check(&place, TASKS).await;
+}

@@ -11,3 +11,4 @@ mod postgres;
 mod server;
 mod steering;
 mod store;
+mod troubles;

@@ -13,6 +13,7 @@ pub(crate) struct Server {
     output: BufReader<ChildStdout>,
     pub(crate) url: String,
     pub(crate) pooled: String,
+    pub(crate) certificate: String,
 }
 
 impl Server {
@@ -20,12 +21,13 @@ impl Server {
     /// input is closed.
     pub(crate) fn shared() -> &'static Self {
         static SHARED: OnceLock<Server> = OnceLock::new();
-        SHARED.get_or_init(Self::start)
+        SHARED.get_or_init(|| Self::start(&[]))
     }
 
-    pub(crate) fn start() -> Self {
+    pub(crate) fn start(settings: &[&str]) -> Self {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/postgres");
         let mut script = Command::new(script)
+            .args(settings)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -38,9 +40,11 @@ impl Server {
             output,
             url: String::new(),
             pooled: String::new(),
+            certificate: String::new(),
         };
         server.url = server.line();
         server.pooled = server.line();
+        server.certificate = server.line();
         assert!(server.url.starts_with("postgresql://"), "see above");
         server
     }

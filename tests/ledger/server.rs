@@ -10,6 +10,10 @@ use serde_json::json;
 use sqlx::{Connection, PgConnection};
 use timmy_dispatcher::ledger::machine::{Phase, Plan};
 use timmy_dispatcher::ledger::{Answer, Ledger, LedgerError, Moment, Submission};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::{JoinSet, spawn_blocking};
 
 use crate::place::{Dialect, Place, agents, kimi, options, task};
@@ -17,7 +21,7 @@ use crate::postgres::Server;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn restarted_in_the_middle() {
-    let mut server = Server::start();
+    let mut server = Server::start(&[]);
     let place = Place::at(&server.schema());
     let ledger = place.open().await;
     let going = Arc::new(AtomicBool::new(true));
@@ -54,7 +58,7 @@ async fn restarted_in_the_middle() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_while_the_server_is_away() {
-    let mut server = Server::start();
+    let mut server = Server::start(&[]);
     let place = Place::at(&server.schema());
     let ledger = place.open().await;
     let id = ledger.submit(task("x")).await.unwrap().id;
@@ -201,4 +205,86 @@ async fn behind_a_pooler_everybody_gets_their_own_answers() {
     }
     let record = ledger.get(claim.id).await.unwrap();
     assert_eq!(record.state.phase, Phase::HandedOver);
+}
+
+#[tokio::test]
+async fn over_tls() {
+    let server = Server::start(&["ssl=on"]);
+    let schema = server.schema();
+    let open = |rest: String| {
+        let url = format!("{schema}&sslmode=verify-full{rest}");
+        async move { Ledger::open(url, agents(1), options()).await }
+    };
+    let known = format!("&sslrootcert={}", server.certificate);
+    let ledger = open(known).await.unwrap();
+    assert!(ledger.submit(task("x")).await.unwrap().new);
+    let shown = ledger.place();
+    assert!(shown.starts_with("postgresql://127.0.0.1:"), "{shown}");
+    let refused = open(String::new()).await.unwrap_err();
+    assert!(refused.to_string().contains("certificate"), "{refused}");
+}
+
+/// Forwards to the server, until it is stopped.
+async fn proxy(url: &str, open: watch::Receiver<bool>) -> String {
+    let at = url.split_once('@').unwrap().1.split_once('/').unwrap().0;
+    let (at, listener) = (
+        at.to_owned(),
+        TcpListener::bind("127.0.0.1:0").await.unwrap(),
+    );
+    let ours = listener.local_addr().unwrap().to_string();
+    let through = url.replacen(&at, &ours, 1);
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let server = TcpStream::connect(&at).await.unwrap();
+            let (from_client, to_client) = client.into_split();
+            let (from_server, to_server) = server.into_split();
+            tokio::spawn(forward(from_client, to_server, open.clone()));
+            tokio::spawn(forward(from_server, to_client, open.clone()));
+        }
+    });
+    through
+}
+
+async fn forward(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut open: watch::Receiver<bool>) {
+    let mut bytes = [0; 4096];
+    while let Ok(count @ 1..) = from.read(&mut bytes).await {
+        if open.wait_for(|open| *open).await.is_err()
+            || to.write_all(&bytes[..count]).await.is_err()
+        {
+            return;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_cut_off_begins_nothing_after_its_lease() {
+    let server = Server::shared();
+    let place = Place::at(&server.schema());
+    let (valve, open) = watch::channel(true);
+    let through = proxy(place.ledger(), open).await;
+    let lease = Duration::from_millis(300);
+    let cut_off = Ledger::open(through, agents(2), options().lease(lease))
+        .await
+        .unwrap();
+    let id = cut_off.submit(task("x")).await.unwrap().id;
+    cut_off.claim(kimi(), 1).await.unwrap();
+    let comment = cut_off.send(1).await.unwrap().remove(0);
+    assert!(cut_off.lease_left() > Duration::ZERO);
+    valve.send_replace(false);
+    let beat = tokio::spawn({
+        let ledger = cut_off.clone();
+        async move { ledger.heartbeat().await }
+    });
+    let other = place.open().await;
+    while other.take_over().await.unwrap() == 0 {
+        tokio::task::yield_now().await;
+    }
+    // Whoever could take over knows that the lease was over by then, by the other's clock too.
+    assert_eq!(cut_off.lease_left(), Duration::ZERO);
+    assert_eq!(other.get(id).await.unwrap().owner, Some(other.owner()));
+    valve.send_replace(true);
+    assert_eq!(beat.await.unwrap().unwrap_err(), LedgerError::LeaseLost);
+    assert_eq!(cut_off.lease_left(), Duration::ZERO);
+    let late = cut_off.answered(&comment, Answer::Taken(None)).await;
+    assert_eq!(late.unwrap(), None);
 }

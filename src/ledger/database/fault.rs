@@ -22,8 +22,8 @@ impl From<sqlx::Error> for Fault {
                 // has brought since it was looked for.
                 Some("40001" | "40P01" | "55P03" | "23505") => Self::Again(error.to_string()),
                 Some(code) if LOST.contains(&code) => Self::Lost(error.to_string()),
-                // SQLITE_CORRUPT.
-                Some("11") => Self::Final(LedgerError::Damaged(error.to_string())),
+                // SQLITE_CORRUPT, and that of an index.
+                Some("11" | "779") => Self::Final(LedgerError::Damaged(error.to_string())),
                 _ => Self::Final(LedgerError::Database(error.to_string())),
             },
             sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {
