@@ -229,6 +229,22 @@ async fn a_visitor_submits_and_cancels_and_looks_after_nothing(dialect: Dialect)
     );
 }
 
+on_each!(a_visitor_comes_before_any_worker);
+async fn a_visitor_comes_before_any_worker(dialect: Dialect) {
+    let place = Place::new(dialect);
+    let visitor = Ledger::visit(place.ledger(), options()).await.unwrap();
+    let early = visitor.submit(task("x")).await.unwrap();
+    let worker = place.open().await;
+    let claims = worker.claim(kimi(), 1).await.unwrap();
+    assert_eq!(claims[0].id, early.id);
+    // Whom nobody else knows it may know itself.
+    let mut strange = task("z");
+    strange.plan = Plan::new(["eve"]);
+    let id = visitor.submit(strange).await.unwrap().id;
+    let record = visitor.get(id).await.unwrap();
+    assert_eq!(record.reason, "there is no agent eve any more");
+}
+
 on_each!(a_repo_with_another_name);
 async fn a_repo_with_another_name(dialect: Dialect) {
     let place = Place::new(dialect);
