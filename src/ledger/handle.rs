@@ -181,8 +181,8 @@ impl std::fmt::Debug for Ledger {
 }
 
 impl Ledger {
-    /// Opens the ledger, or makes it: at the path of a file, at `sqlite:///path`, or at
-    /// `postgresql://…`. Must run inside a tokio runtime.
+    /// Opens the ledger, or makes it: at the path of a file, at `sqlite:///relative/path` or
+    /// `sqlite:////absolute/path`, or at `postgresql://…`. Must run inside a tokio runtime.
     ///
     /// On PostgreSQL it lies in a schema of its own, `timmy_dispatcher` or the one that
     /// `?schema=…` names. `?pgbouncer=true` says that PgBouncer, or the like, stands before it in
@@ -477,10 +477,13 @@ impl Ledger {
     }
 
     /// Lets others look after what is this process's at once; nothing more may be done with it here.
+    /// The last handle that is dropped closes the ledger; [`changes`](Self::changes) ends with it.
     ///
     /// # Errors
     /// [`LedgerError::Database`].
     pub async fn leave(&self) -> Result<(), LedgerError> {
+        // Whoever still reads opens it again.
+        self.reader.close().await;
         ask!(self, Request::Leave, Outcome::Done)
     }
 

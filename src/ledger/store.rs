@@ -301,8 +301,14 @@ pub enum LedgerError {
     #[error("the ledger holds what cannot be read: {0}")]
     Unreadable(String),
     /// The handle came from another process by a fork.
-    #[error("the ledger was opened before a fork; open it in the child")]
+    #[error("the ledger was opened before a fork; open it in the child, and not before the fork")]
     Forked,
+    /// The file was open in the process that was forked, or is open in this one some other way.
+    #[error(
+        "{0} was open already when this process opened it: SQLite cannot have it across a fork, nor \
+         twice. Fork before it is opened, or start the child anew as multiprocessing's spawn does"
+    )]
+    Inherited(String),
     /// The process was silent for too long and others look after its dispatches.
     #[error("this process has no lease on the ledger, or lost it: open it again")]
     LeaseLost,

@@ -9,7 +9,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, PgConnection};
 
 use super::fault::may_pass;
-use super::{Connection, migrate};
+use super::{Connection, inherited, migrate};
 use crate::ledger::store::LedgerError;
 
 /// How long to wait for a server that is starting, or for another process that has the file to
@@ -54,12 +54,19 @@ enum Kind {
 }
 
 impl Database {
-    /// `sqlite:///path`, `postgresql://…` or the path of a file.
+    /// `sqlite:///relative/path`, `sqlite:////absolute/path`, as `SQLAlchemy` reads them,
+    /// `postgresql://…`, or the path of a file.
     pub(in crate::ledger) fn new(url: &str) -> Result<Self, LedgerError> {
         let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
         match scheme {
             "postgresql" | "postgres" => Self::postgres(url),
-            "sqlite" => Self::sqlite(SqliteConnectOptions::from_str(url).map_err(unusable)?),
+            "sqlite" => match url.strip_prefix("sqlite:///") {
+                Some(path) => Self::file(Path::new(path)),
+                None => Err(LedgerError::Unusable(
+                    "a ledger lies at sqlite:///relative/path or sqlite:////absolute/path"
+                        .to_owned(),
+                )),
+            },
             _ if url.contains("://") => Err(LedgerError::Unusable(format!(
                 "a ledger lies at sqlite:///path or postgresql://…, not at {scheme}://…"
             ))),
@@ -73,7 +80,8 @@ impl Database {
 
     fn sqlite(options: SqliteConnectOptions) -> Result<Self, LedgerError> {
         let path = options.get_filename().to_owned();
-        if path.as_os_str().is_empty() || path.to_string_lossy().starts_with("file:") {
+        let named = path.to_string_lossy();
+        if named.is_empty() || named == ":memory:" || named.starts_with("file:") {
             let why = "a ledger needs a file: one in memory would survive nothing";
             return Err(LedgerError::Unusable(why.to_owned()));
         }
@@ -152,6 +160,7 @@ impl Database {
             // A foreign file is looked at before anything about it is changed, its journal mode
             // included.
             Kind::Sqlite(options) => {
+                inherited::enter(options.get_filename())?;
                 let mut connection = options.connect().await.map_err(|error| match &error {
                     // SQLITE_NOTADB.
                     sqlx::Error::Database(inner) if inner.code().as_deref() == Some("26") => {

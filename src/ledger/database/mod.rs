@@ -3,6 +3,7 @@
 
 mod connect;
 mod fault;
+mod inherited;
 mod migrate;
 mod rows;
 

@@ -75,6 +75,13 @@ impl Reader {
         }
     }
 
+    pub(in crate::ledger) async fn close(&self) {
+        let connection = self.connection.lock().await.take();
+        if let Some(connection) = connection {
+            connection.close().await;
+        }
+    }
+
     pub(in crate::ledger) async fn get(&self, id: Uuid) -> Result<Record> {
         read!(self, |transaction| get(transaction, &self.options, id))
     }

@@ -1,0 +1,81 @@
+//! Whether a file was open before this process opened it.
+//!
+//! SQLite keeps what it holds of a file in memory, which a fork copies, and locks it for its process,
+//! which a fork does not. In a forked child it would believe to hold locks that are the parent's: the
+//! parent, as the last one to leave, then removes the journal that the child still writes to, and
+//! what the child has committed is lost. So a file is not opened where a descriptor of it came from
+//! somewhere else. The same holds for a file that another copy of SQLite has open in this process.
+
+use std::fs::OpenOptions;
+use std::path::Path;
+use std::sync::{Mutex, MutexGuard, TryLockError};
+
+use crate::ledger::store::LedgerError;
+
+/// What was opened, by which process: a child has the list of its parent.
+static OPENED: Mutex<Vec<(u32, Identity)>> = Mutex::new(Vec::new());
+
+type Identity = (u64, u64);
+
+#[cfg(unix)]
+fn identity(path: &Path) -> Option<Identity> {
+    use std::os::unix::fs::MetadataExt;
+    let found = std::fs::metadata(path).ok()?;
+    Some((found.dev(), found.ino()))
+}
+
+#[cfg(not(unix))]
+fn identity(_: &Path) -> Option<Identity> {
+    None
+}
+
+/// Whether this process has a descriptor of that file.
+fn is_open(file: Identity) -> bool {
+    let folders = ["/proc/self/fd", "/dev/fd"];
+    let Some(entries) = folders
+        .iter()
+        .find_map(|folder| std::fs::read_dir(folder).ok())
+    else {
+        return false;
+    };
+    let mut entries = entries.flatten();
+    entries.any(|entry| identity(&entry.path()) == Some(file))
+}
+
+fn opened() -> Option<MutexGuard<'static, Vec<(u32, Identity)>>> {
+    // A process may fork while another thread of it is here, and in the child the lock stays taken.
+    for _ in 0..100 {
+        match OPENED.try_lock() {
+            Ok(opened) => return Some(opened),
+            Err(TryLockError::Poisoned(opened)) => return Some(opened.into_inner()),
+            Err(TryLockError::WouldBlock) => std::thread::yield_now(),
+        }
+    }
+    None
+}
+
+/// Called before a file is opened. It is made where there is none, so that two who open it at once
+/// know of each other.
+///
+/// # Errors
+/// [`LedgerError::Inherited`] for a file that was opened in this process by somebody else.
+pub(super) fn enter(path: &Path) -> Result<(), LedgerError> {
+    let mut opened = opened();
+    // Where that fails, SQLite will say why. A file that is there is not opened: closing it again
+    // would drop the locks that SQLite has on it.
+    drop(OpenOptions::new().write(true).create_new(true).open(path));
+    let Some(file) = identity(path) else {
+        return Ok(());
+    };
+    let ours = (std::process::id(), file);
+    if opened.as_ref().is_some_and(|opened| opened.contains(&ours)) {
+        return Ok(());
+    }
+    if is_open(file) {
+        return Err(LedgerError::Inherited(path.display().to_string()));
+    }
+    if let Some(opened) = &mut opened {
+        opened.push(ours);
+    }
+    Ok(())
+}
