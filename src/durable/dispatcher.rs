@@ -154,6 +154,14 @@ impl<T: Transport> Builder<T> {
         self
     }
 
+    /// What would become of a task, without opening anything.
+    ///
+    /// # Errors
+    /// [`Refused`], which names what is missing.
+    pub fn plan(&self, task: &Task, wishes: &Wishes) -> Result<Planned, Refused> {
+        self.team.plan(task, wishes)
+    }
+
     /// Opens the ledger and works: claims, hands over, watches, reviews. Must run inside a tokio
     /// runtime.
     ///

@@ -17,6 +17,7 @@ use pyo3::types::iterator::PySendResult;
 
 use super::runtime::Inside;
 use super::values::PyValue;
+use crate::http::Native;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -60,6 +61,32 @@ impl Slot {
 
     fn answer(&self, answer: PyResult<Py<PyAny>>) {
         *lock(&self.0) = Exchange::Answered(answer);
+    }
+
+    /// Lets asyncio wait for a future of the core, which may use the transport of this process.
+    /// Cancelled there, it is dropped.
+    pub(super) async fn wait<F>(
+        &self,
+        future: impl FnOnce(Native) -> F + Send + 'static,
+    ) -> PyResult<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let (done, mut result) = tokio::sync::oneshot::channel();
+        let waiting = Python::attach(|py| -> PyResult<Py<PyAny>> {
+            let waiting = |transport| {
+                let future = future(transport);
+                async move {
+                    let _ = done.send(future.await);
+                }
+            };
+            Ok(super::runtime::awaitable(py, waiting)?.unbind())
+        })?;
+        self.ask(waiting).await?;
+        result
+            .try_recv()
+            .map_err(|_| PyRuntimeError::new_err("the dispatcher is shutting down"))
     }
 }
 

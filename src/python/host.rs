@@ -259,18 +259,7 @@ impl Host for PyHost {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let (done, result) = tokio::sync::oneshot::channel();
-        let waiting = Python::attach(|py| -> PyResult<Py<PyAny>> {
-            let waiting = |_| async move {
-                let _ = done.send(future.await);
-            };
-            Ok(super::runtime::awaitable(py, waiting)?.unbind())
-        })?;
-        self.slot.ask(waiting).await?;
-        let mut result = result;
-        result.try_recv().map_err(|_| {
-            pyo3::exceptions::PyRuntimeError::new_err("the dispatcher is shutting down")
-        })
+        self.slot.wait(|_| future).await
     }
 
     fn value(&self, text: &str) -> PyValue {

@@ -27,19 +27,34 @@ pub(super) enum Results {
 }
 
 impl Results {
-    /// Leaves a job, which the loop does soon. Called from a task of tokio's.
-    pub(super) fn post(&self, job: Job) {
+    /// Leaves a job, which the loop does soon; false where it is known to be closed. Called from a
+    /// task of tokio's.
+    pub(super) fn post(&self, job: Job) -> bool {
         match self {
             #[cfg(unix)]
-            Self::Mailbox(mailbox) => {
-                if let Some(mailbox) = mailbox.upgrade() {
-                    mailbox.post(job);
-                }
-            }
+            Self::Mailbox(mailbox) => match mailbox.upgrade() {
+                Some(mailbox) => mailbox.post(job),
+                None => return false,
+            },
             Self::Call(event_loop) => {
                 let event_loop = event_loop.clone();
                 tokio::task::spawn_blocking(move || call(&event_loop, job));
             }
+        }
+        true
+    }
+
+    /// Ends when the loop is closed; never for a loop of which that cannot be known.
+    pub(super) async fn closed(self) {
+        match self {
+            #[cfg(unix)]
+            Self::Mailbox(mailbox) => {
+                let open = mailbox.upgrade().map(|mailbox| mailbox.open.subscribe());
+                if let Some(mut open) = open {
+                    while open.changed().await.is_ok() {}
+                }
+            }
+            Self::Call(_) => std::future::pending().await,
         }
     }
 }
@@ -82,6 +97,8 @@ fn in_loop(jobs: impl IntoIterator<Item = Job>) {
 pub(super) struct Mailbox {
     jobs: Mutex<Vec<Job>>,
     bell: socket::Bell,
+    /// Gone with the mailbox, which is how others hear of it.
+    open: tokio::sync::watch::Sender<()>,
 }
 
 #[cfg(unix)]
@@ -186,6 +203,7 @@ fn watched(event_loop: &Bound<'_, PyAny>) -> PyResult<Option<Results>> {
     let mailbox = Arc::new(Mailbox {
         jobs: Mutex::default(),
         bell: socket::Bell::new()?,
+        open: tokio::sync::watch::Sender::new(()),
     });
     let results = Results::Mailbox(Arc::downgrade(&mailbox));
     let descriptor = mailbox.bell.descriptor();

@@ -14,6 +14,7 @@ macro_rules! name {
 
 mod client;
 mod drive;
+mod durable;
 mod flow;
 mod host;
 mod infer;
@@ -27,6 +28,7 @@ mod values;
 
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    durable::register(module)?;
     flow::register(module)?;
     infer::register(module)?;
     rank::register(module)?;

@@ -21,6 +21,7 @@ use pyo3_async_runtimes::TaskLocals;
 use pyo3_async_runtimes::generic::{self, ContextExt};
 use tokio::runtime::Handle;
 
+use super::durable::LogLines;
 use super::mailbox::{Mailboxes, Results};
 use crate::http::Native;
 
@@ -29,6 +30,7 @@ struct Process {
     tokio: tokio::runtime::Runtime,
     transport: Native,
     mailboxes: Mailboxes,
+    log_lines: LogLines,
 }
 
 /// Taken only with the GIL held and never while it is released, so a fork finds it free.
@@ -116,10 +118,13 @@ fn with_process<T>(f: impl FnOnce(&Process) -> T) -> PyResult<T> {
 }
 
 fn start(id: u32) -> std::io::Result<Process> {
+    let log_lines = LogLines::default();
+    let of_threads = log_lines.clone();
     // One thread carries more requests than Python can make, and is woken less often than two.
     let tokio = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("timmy-dispatcher")
+        .on_thread_start(move || of_threads.come_from_this_thread())
         .enable_all()
         .build()?;
     Ok(Process {
@@ -127,7 +132,20 @@ fn start(id: u32) -> std::io::Result<Process> {
         tokio,
         transport: Native::new(),
         mailboxes: Mailboxes::default(),
+        log_lines,
     })
+}
+
+/// Where the results for the running loop go.
+pub(super) fn results(py: Python<'_>) -> PyResult<Results> {
+    let running = pyo3_async_runtimes::get_running_loop(py)?;
+    let mailboxes = with_process(|process| process.mailboxes.clone())?;
+    mailboxes.of(&running)
+}
+
+/// Where the log lines of this process's tasks go.
+pub(super) fn log_lines(_py: Python<'_>) -> PyResult<LogLines> {
+    with_process(|process| process.log_lines.clone())
 }
 
 /// Ends the runtime for good; called by `atexit`. Work in flight is dropped.
@@ -215,7 +233,7 @@ impl generic::Runtime for OfThisProcess {
     where
         F: FnOnce() + Send + 'static,
     {
-        let _ = RESULTS.try_with(|results| results.post(Box::new(job)));
+        let _left = RESULTS.try_with(|results| results.post(Box::new(job)));
         Spawned(None)
     }
 }

@@ -441,6 +441,7 @@ async fn a_function_may_fail_and_panic() {
     for (title, event) in [
         ("fail", failed(false, "no disk")),
         ("later", failed(true, "no network")),
+        ("lost", Event::WorkerLost { fence: 1 }),
         ("panic", failed(false, "the handler panicked: boom 7")),
         (
             "early",
@@ -456,6 +457,12 @@ async fn a_function_may_fail_and_panic() {
                     "later" => Err(LocalFailure {
                         reason: "no network".to_owned(),
                         transient: true,
+                        lost: false,
+                    }),
+                    "lost" => Err(LocalFailure {
+                        reason: "nobody knows".to_owned(),
+                        transient: false,
+                        lost: true,
                     }),
                     _ => panic!("boom {}", 7),
                 }

@@ -23,11 +23,16 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from os import PathLike
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from . import _core, _http
 from ._http import use_http as use_http
 from ._settings import settings as settings
+
+if TYPE_CHECKING:
+    from .durable import Dispatcher as Dispatcher
+    from .durable import DispatcherError as DispatcherError
+    from .durable import Task as Task
 
 logger = logging.getLogger(__name__)
 
@@ -541,3 +546,14 @@ _seams = _core.Seams(
 atexit.register(_core.shut_down)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_core.after_fork)
+
+#: Names of durable dispatch, which is imported when one of them is asked for.
+_OF_DURABLE = frozenset({"Dispatcher", "DispatcherError", "Task"})
+
+
+def __getattr__(name: str) -> Any:
+    if name in _OF_DURABLE:
+        from . import durable  # noqa: PLC0415
+
+        return getattr(durable, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

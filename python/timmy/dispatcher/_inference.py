@@ -75,23 +75,46 @@ class Decision:
                 )
 
 
+@dataclass(frozen=True)
+class Way:
+    """How tasks are ranked."""
+
+    #: What a task below the minimum gets: exact, ask, or a type.
+    below: str
+    min_confidence: float
+    #: The file of a model of one's own; empty for the shipped one.
+    model: str
+
+
+def way(settings: Any) -> Way | None:
+    """Return how the settings have tasks ranked; None where they ask the exact rules.
+
+    Raises:
+        ValueError: A setting that cannot be.
+    """
+    inference = _text(settings, "inference", "TIMMY_DISPATCHER_INFERENCE") or "exact"
+    if inference not in ("exact", "ranked"):
+        raise ValueError(f"unknown inference {inference!r}; known are exact, ranked")
+    if inference == "exact":
+        return None
+    below = _text(settings, "below_confidence", "TIMMY_DISPATCHER_BELOW") or "exact"
+    if below not in ("exact", "ask", *TaskType):
+        known = ", ".join(("exact", "ask", *TaskType))
+        raise ValueError(f"unknown below_confidence {below!r}; known are {known}")
+    path = _text(settings, "ranking_model", "TIMMY_DISPATCHER_MODEL")
+    return Way(below, _minimum(settings), path)
+
+
 def decide(settings: Any, title: Any, description: Any) -> Decision | None:
     """Rank a text where the settings say "ranked"; None where the exact rules are asked.
 
     Raises:
         ValueError: A setting that cannot be, or a model that cannot be read.
     """
-    inference = _text(settings, "inference", "TIMMY_DISPATCHER_INFERENCE") or "exact"
-    if inference not in ("exact", "ranked"):
-        raise ValueError(f"unknown inference {inference!r}; known are exact, ranked")
-    if inference == "exact" or not (isinstance(title, str) and isinstance(description, str)):
+    ranked = way(settings)
+    if ranked is None or not (isinstance(title, str) and isinstance(description, str)):
         return None
-    below = _text(settings, "below_confidence", "TIMMY_DISPATCHER_BELOW") or "exact"
-    if below not in ("exact", "ask", *TaskType):
-        known = ", ".join(("exact", "ask", *TaskType))
-        raise ValueError(f"unknown below_confidence {below!r}; known are {known}")
-    minimum = _minimum(settings)
-    path = _text(settings, "ranking_model", "TIMMY_DISPATCHER_MODEL")
+    below, minimum, path = ranked.below, ranked.min_confidence, ranked.model
     rank = _model(path, _stamp(path)).rank if path else rank_task_types
     ranking = rank(title, description)
     if ranking.probability >= minimum:

@@ -61,6 +61,9 @@ pub struct LocalFailure {
     pub reason: String,
     /// Whether the same may well succeed later.
     pub transient: bool,
+    /// Whether nobody knows how far it came: as when its process is lost, it is run again only where
+    /// it may be.
+    pub lost: bool,
 }
 
 impl<S: Into<String>> From<S> for LocalFailure {
@@ -69,6 +72,7 @@ impl<S: Into<String>> From<S> for LocalFailure {
         Self {
             reason: reason.into(),
             transient: false,
+            lost: false,
         }
     }
 }
@@ -229,6 +233,7 @@ impl LocalAgents {
         };
         match ended {
             Ok(Ok(result)) => (Event::Finished { fence, by }, kept(&result)),
+            Ok(Err(failure)) if failure.lost => (Event::WorkerLost { fence }, Value::Null),
             Ok(Err(failure)) => (failed(failure.transient, &failure.reason), Value::Null),
             Err(error) if error.is_panic() => {
                 let reason = match error.into_panic().downcast::<String>() {
