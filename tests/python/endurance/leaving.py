@@ -1,6 +1,7 @@
 """A program that ends with work in flight: ``leaving.py WORK PHASE ENDING URL KEY``.
 
-WORK is ``native``, ``httpx`` or ``asyncio``. The last is the stand-in: the same program without the
+WORK is ``native``, ``httpx``, ``durable`` (a Dispatcher over the ledgers ``LEDGER-0`` and so on) or
+``asyncio``. The last is the stand-in: the same program without the
 dispatcher, whose exit status and standard error say what Python itself does at that ending.
 """
 
@@ -22,16 +23,43 @@ async def work(number):
         reader, writer = await asyncio.open_connection("127.0.0.1", URL.rsplit(":", 1)[1])
         writer.write(f"GET /{KEY}/ HTTP/1.1\r\n\r\n".encode())
         await reader.read()
+    elif WORK == "durable":
+        await keep(number)
     elif PHASE in {"asking", "asleep"}:
         await d.wait_for_completion(number, 60, 7200)
     else:
         await d.dispatch_task("design", issue_number=number, max_retries=2)
 
 
+async def keep(number):
+    while True:
+        dispatcher = Dispatcher(f"{os.environ['LEDGER']}-{number}")
+
+        @dispatcher.local_agent
+        async def call(assignment):
+            reached.append("called")
+            await asyncio.Event().wait()
+
+        async with dispatcher:
+            reached.append("opening")
+            if PHASE == "opening":
+                continue
+            agent = "timmy" if PHASE == "called" else "agent_api"
+            task = Task("research it", agent=agent, api_endpoint="http://127.0.0.1:9")
+            dispatch = await dispatcher.submit(task)
+            reached.append("submitted")
+            if PHASE == "followed":
+                async for _ in dispatcher.events():
+                    reached.append("followed")
+            await dispatch.wait()
+
+
+reached = []
 if WORK != "asyncio":
     import timmy.dispatcher as d
+    from timmy.dispatcher.durable import Dispatcher, Task
 
-    d.use_http(WORK)
+    d.use_http("auto" if WORK == "durable" else WORK)
     d.logger.disabled = True
     os.environ.update(GITEA_URL=f"{URL}/{KEY}", GITEA_TOKEN="t", GITEA_REPO="o/r")
 
@@ -64,7 +92,9 @@ def connecting():
 
 async def in_flight():
     """Comes back when the work is in its phase."""
-    if WORK != "asyncio" and PHASE == "connecting":
+    if WORK == "durable":
+        await until(lambda: reached.count(PHASE) >= TASKS)
+    elif WORK != "asyncio" and PHASE == "connecting":
         await until(lambda: connecting() >= TASKS)
     elif WORK != "asyncio" and PHASE in {"between", "asleep"}:
         await until(lambda: len(sleeping) >= TASKS)

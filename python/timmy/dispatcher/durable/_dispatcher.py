@@ -326,7 +326,11 @@ class Dispatcher:
         traceback: TracebackType | None,
     ) -> None:
         """Close it."""
-        await self.close()
+        if isinstance(error, GeneratorExit):
+            # The coroutine is thrown away and cannot await; the core leaves when nobody has it.
+            self._core = None
+        else:
+            await self.close()
 
     async def close(self, timeout: float = CLOSE_TIMEOUT) -> None:  # noqa: ASYNC109
         """Claim nothing more, wait for what is on its way, and leave.
