@@ -72,7 +72,7 @@ class Seams:
     ) -> Flow: ...
     def poll_issue_completion(self, issue: Any, interval: Any, limit: Any) -> Flow: ...
 
-_Begin: TypeAlias = Callable[[str, Callable[[str], None]], Task[None]]
+_Begin: TypeAlias = Callable[[str, Callable[[str | None], None]], Task[None]]
 
 @final
 class DurableDispatcher:

@@ -25,15 +25,16 @@ pub(super) struct Function {
     results: Results,
 }
 
-/// The way back for the answer. Called once; dropped before, there is none.
+/// The way back for the answer. What it is called with first counts; with None, or dropped before,
+/// there is none.
 #[pyclass(frozen)]
 struct Answer(Mutex<Option<oneshot::Sender<String>>>);
 
 #[pymethods]
 impl Answer {
-    fn __call__(&self, text: &Bound<'_, PyString>) {
+    fn __call__(&self, text: Option<&Bound<'_, PyString>>) {
         let sender = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(sender) = sender {
+        if let (Some(sender), Some(text)) = (sender, text) {
             // Nobody may want it any more.
             let _ = sender.send(string_of(text));
         }

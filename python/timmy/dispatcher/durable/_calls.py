@@ -16,7 +16,7 @@ from ._values import Assignment, Question, Verdict
 
 LocalAgent = Callable[[Assignment], Awaitable[Any]]
 GateFunction = Callable[[Question], Awaitable[bool | str | Verdict]]
-_Answer = Callable[[str], None]
+_Answer = Callable[[str | None], None]
 _Begin = Callable[[str, _Answer], asyncio.Task[None]]
 
 
@@ -38,7 +38,7 @@ class Calls:
         """Return what the core calls to have a local agent begin."""
 
         def begin(text: str, answer: _Answer) -> asyncio.Task[None]:
-            return self._begin(name, _work(name, function, text, answer))
+            return self._begin(name, _work(name, function, text, answer), answer)
 
         return begin
 
@@ -46,14 +46,22 @@ class Calls:
         """Return what the core calls to have a gate asked."""
 
         def begin(text: str, answer: _Answer) -> asyncio.Task[None]:
-            return self._begin(name, _judge(name, function, text, answer))
+            return self._begin(name, _judge(name, function, text, answer), answer)
 
         return begin
 
-    def _begin(self, name: str, call: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _begin(
+        self, name: str, call: Coroutine[Any, Any, None], answer: _Answer
+    ) -> asyncio.Task[None]:
         task = self._loop.create_task(call, name=name, context=self._context.copy())
+
+        def done(task: asyncio.Task[None]) -> None:
+            self._running.discard(task)
+            # Of a task that was cancelled nothing else would come: its traceback keeps the frames.
+            answer(None)
+
         self._running.add(task)  # a loop holds its tasks weakly
-        task.add_done_callback(self._running.discard)
+        task.add_done_callback(done)
         return task
 
     async def end(self, limit: float) -> None:
