@@ -370,7 +370,12 @@ pub(super) fn join<'py>(
     let mut given = Vec::with_capacity(pieces.len());
     for piece in pieces {
         match piece {
-            Piece::Words(words) => template.push_str(&words.replace('%', "%%")),
+            Piece::Words(words) => {
+                for (place, part) in words.split('%').enumerate() {
+                    template.push_str(if place > 0 { "%%" } else { "" });
+                    template.push_str(part);
+                }
+            }
             Piece::Given(object) => {
                 template.push_str("%s");
                 given.push(object);
