@@ -108,7 +108,7 @@ const ATTEMPT: Sql = Sql(
 );
 const SLOT: Sql = Sql(
     "UPDATE slots SET dispatch_id = r.value ->> 0, fence = 1 FROM json_each($1) AS r \
-     WHERE agent = 'kimi' AND slot = CAST(r.value ->> 1 AS INTEGER)",
+     WHERE agent = 'kimi' AND slot = r.value ->> 1",
     "UPDATE slots SET dispatch_id = r.id::uuid, fence = 1 \
      FROM unnest($1::text[], $2::text[]) AS r(id, slot) \
      WHERE agent = 'kimi' AND slots.slot = r.slot::bigint",

@@ -162,8 +162,9 @@ pub(super) const END_ATTEMPTS: Sql = Sql {
 
 /// agent, most, limit → free slots.
 pub(super) const FREE: Sql = Sql {
-    sqlite: "SELECT slot FROM slots WHERE agent = $1 AND dispatch_id IS NULL AND slot <= $2 \
-        ORDER BY slot LIMIT $3",
+    // It would look at all the slots, the primary key being an index too.
+    sqlite: "SELECT slot FROM slots INDEXED BY slots_free \
+        WHERE agent = $1 AND dispatch_id IS NULL AND slot <= $2 ORDER BY slot LIMIT $3",
     postgres: "SELECT slot FROM slots WHERE agent = $1 AND dispatch_id IS NULL AND slot <= $2 \
         ORDER BY slot LIMIT $3 FOR UPDATE SKIP LOCKED",
 };
@@ -321,9 +322,12 @@ pub(super) const READY_FALLBACK: Sql = Sql {
 };
 
 /// agent, most → a row where a slot is free.
-pub(super) const HAS_FREE: Sql = Sql::both(
-    "SELECT slot FROM slots WHERE agent = $1 AND dispatch_id IS NULL AND slot <= $2 LIMIT 1",
-);
+pub(super) const HAS_FREE: Sql = Sql {
+    sqlite: "SELECT slot FROM slots INDEXED BY slots_free \
+        WHERE agent = $1 AND dispatch_id IS NULL AND slot <= $2 LIMIT 1",
+    postgres: "SELECT slot FROM slots WHERE agent = $1 AND dispatch_id IS NULL AND slot <= $2 \
+        LIMIT 1",
+};
 
 /// agents, owner.
 pub(super) const HANDLES: Sql = Sql {
