@@ -50,6 +50,7 @@ rust: check ## Format, lints and tests of the crate
 	cargo clippy --no-default-features -- -D warnings
 	cargo clippy --no-default-features --features rank -- -D warnings
 	cargo clippy --no-default-features --features ledger -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --quiet --no-deps --features sandbox,durable
 	cargo test --features sandbox,durable
 	scripts/without-fence --features sandbox,durable
 	# Training takes minutes in the dev profile.

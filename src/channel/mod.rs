@@ -1,4 +1,4 @@
-//! How a task reaches an agent: [`gitea`], [`api`] or [`local`]; and what is said on the issue.
+//! How a task reaches an agent: `gitea`, `api` or `local`; and what is said on the issue.
 
 pub(crate) mod api;
 pub mod comment;

@@ -190,6 +190,18 @@ impl<T: Transport> Builder<T> {
             let known = self.team.registry.get(name);
             known.map_err(|unknown| Refused(unknown.to_string()))?;
         }
+        let timing = self.team.policy.timing;
+        let most = timing.lease.saturating_sub(timing.margin);
+        for (name, options) in &self.agents {
+            // It could never be begun.
+            if options.timeout.is_some_and(|timeout| timeout > most) {
+                let most = most.as_secs_f64();
+                let text = format!(
+                    "the timeout of {name} is longer than {most} s, which the lease allows"
+                );
+                return Err(Refused(text).into());
+            }
+        }
         let none = AgentOptions::default();
         let agents = self.team.registry.iter().map(|spec| {
             let own = self

@@ -27,6 +27,10 @@ fn start(world: &World, point: Option<&str>) -> Child {
 }
 
 async fn submit(world: &World, tasks: usize) -> Vec<u64> {
+    assert!(
+        worker().exists(),
+        "cargo build --examples --features sandbox,durable makes it"
+    );
     let visitor = world.builder(World::policy()).open().await.unwrap();
     // Its own work is not wanted here.
     visitor.pause(None, true).await.unwrap();

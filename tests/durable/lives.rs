@@ -486,3 +486,19 @@ async fn a_webhook_makes_it_look_sooner() {
     assert_eq!(record.state.phase, Phase::Completed);
     dispatcher.close(Duration::from_secs(5)).await;
 }
+
+#[tokio::test]
+async fn a_timeout_that_no_lease_would_allow_is_refused() {
+    let world = World::new(VERSIONS[0]);
+    let slow = AgentOptions {
+        timeout: Some(Duration::from_secs(3600)),
+        ..AgentOptions::default()
+    };
+    let builder = world.builder(World::policy());
+    let refused = builder.agent(AgentName::AGENT_API, slow).open().await;
+    let text = refused.unwrap_err().to_string();
+    assert!(
+        text.starts_with("the timeout of agent_api is longer than "),
+        "{text}"
+    );
+}
