@@ -1,6 +1,23 @@
 //! Dispatching that survives its process: tasks are kept in a ledger, handed over, watched to their
 //! end, reviewed, and given to the next agent or a person.
 //!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use timmy_dispatcher::dispatch::{Settings, Task};
+//! use timmy_dispatcher::durable::{Builder, Wishes};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let dispatcher = Builder::new("dispatch.db", Settings::from_env()).open().await?;
+//! let task = Task::new("Design the LLM router").issue(1072);
+//! let dispatch = dispatcher.submit(&task, &Wishes::default()).await?;
+//! let record = dispatch.wait().await?;
+//! println!("{}: {}", record.state.status(), record.state.reason);
+//! dispatcher.close(Duration::from_secs(30)).await;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! | module | what it does |
 //! |---|---|
 //! | `dispatcher` | what a program sees: open, submit, wait, steer |
