@@ -39,8 +39,8 @@ PHASES = {
 TIMES = scale.of(200, 1000)
 
 
-#: Those of a Dispatcher: it is opened and closed, waits for a dispatch or for events, has an agent
-#: of its own at work.
+#: Those of a Dispatcher: it opens and closes, waits for a dispatch or for events, has an agent of
+#: its own at work.
 KEPT_PHASES = ["opening", "submitted", "followed", "called"]
 
 

@@ -13,6 +13,8 @@ from timmy.dispatcher import (
     AgentSpec,
     AgentType,
     Classifier,
+    Dispatcher,
+    DispatcherError,
     DispatchResult,
     DispatchStatus,
     Explanation,
@@ -20,6 +22,7 @@ from timmy.dispatcher import (
     RankedClassifier,
     Ranking,
     Span,
+    Task,
     TaskType,
     dispatch_task,
     explain_task_type,
@@ -28,6 +31,20 @@ from timmy.dispatcher import (
     select_agent,
     use_http,
     wait_for_completion,
+)
+from timmy.dispatcher.durable import (
+    AgentOptions,
+    Assignment,
+    Dispatch,
+    Event,
+    Outcome,
+    Phase,
+    Plan,
+    PullRequest,
+    Question,
+    Record,
+    Story,
+    Verdict,
 )
 from timmy.dispatcher.ranking import Example
 from timmy.dispatcher.sandbox import Request, Sandbox, gitea_sandbox, sandbox_fixture
@@ -141,3 +158,61 @@ def rank() -> None:
     model.save("ours.bin")
     assert_type(RankedClassifier.load("ours.bin").rank("Roadmap"), Ranking)
     assert_type(model.evaluate([]).calibration_error, float)
+
+
+async def durable() -> None:
+    dispatcher = Dispatcher(
+        "sqlite:///data/dispatch.db",
+        agents={"claude_code": AgentOptions(gitea_user="claude", deadline=3600)},
+        when_busy="fallback",
+        gates=["approved", PullRequest(without_checks=True)],
+        poll=5,
+        lease=30.0,
+    )
+    Dispatcher("a.db", leese=3)  # type: ignore[call-arg]
+    Dispatcher("a.db", when_busy="wait")  # type: ignore[arg-type]
+    Dispatcher("a.db", lease="30 s")  # type: ignore[arg-type]
+
+    @dispatcher.local_agent
+    async def work(assignment: Assignment) -> dict[str, str]:
+        return {"title": assignment.task.title}
+
+    @dispatcher.local_agent("writer", idempotent=True)
+    async def write(assignment: Assignment) -> None: ...
+
+    @dispatcher.local_agent  # type: ignore[type-var]
+    def no_coroutine_function(assignment: Assignment) -> None: ...
+
+    @dispatcher.gate("tested")
+    async def tested(question: Question) -> bool | str:
+        return "no tests" if question.fence else True
+
+    @dispatcher.gate("judged")
+    async def judged(question: Question) -> Verdict:
+        return Verdict("pending", "later", evidence={"at": 7})
+
+    # A decorated function stays what it was.
+    assert_type(await work(Assignment(**{})), dict[str, str])
+
+    async with dispatcher as opened:
+        assert_type(opened, Dispatcher)
+        dispatch = await opened.submit(
+            Task("Design it", issue_number=7), priority=1, gates=[], route=[AgentType.TIMMY]
+        )
+        assert_type(dispatch, Dispatch)
+        outcome = await dispatch
+        assert_type(outcome, Outcome)
+        assert_type(outcome.status, DispatchStatus)
+        assert_type(outcome.phase, Phase)
+        assert_type(await dispatch.get(), Record)
+        assert_type(await dispatch.story(), Story)
+        assert_type(await opened.list(finished=True), tuple[Record, ...])
+        assert_type(opened.plan(Task("Design it")), Plan)
+        async for event in opened.events(after=7):
+            assert_type(event, Event)
+        outcome.phase = Phase.QUEUED  # type: ignore[misc]
+    async with Dispatcher.visit("a.db") as visitor:
+        try:
+            await visitor.cancel(dispatch.id)
+        except DispatcherError as error:
+            assert_type(error, DispatcherError)
