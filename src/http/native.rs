@@ -4,6 +4,7 @@ use std::error::Error as _;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::redirect::Policy;
 
@@ -51,8 +52,9 @@ impl Native {
     async fn once(
         &self,
         request: &Request,
-        fresh: bool,
+        url: &Url,
         host: &str,
+        fresh: bool,
     ) -> Result<Response, SendError> {
         let client = if fresh {
             self.0.fresh()
@@ -64,7 +66,7 @@ impl Native {
             reason,
         })?;
         let mut answer = client
-            .execute(build(request)?)
+            .execute(build(request, url.clone())?)
             .await
             .map_err(|e| self.error(&e, request, host))?;
         let mut response = Response {
@@ -149,12 +151,13 @@ impl WithoutUrl for reqwest::Error {
 
 impl Transport for Native {
     async fn send(&self, request: Request) -> Result<Response, SendError> {
-        let host = host_of(&request.url)?;
+        let url = parsed(&request.url)?;
+        let host = host_of(&url);
         let fresh = request.repeat == Repeat::FreshOnly;
         let exchange = async {
-            match self.once(&request, fresh, &host).await {
+            match self.once(&request, &url, &host, fresh).await {
                 Err(SendError::Broken { .. }) if request.repeat == Repeat::Safe => {
-                    self.once(&request, true, &host).await
+                    self.once(&request, &url, &host, true).await
                 }
                 result => result,
             }
@@ -258,9 +261,7 @@ fn is_no_proxy_for_anyone() -> bool {
     excepted.is_ok_and(|hosts| hosts.split(',').any(|host| host.trim() == "*"))
 }
 
-fn build(request: &Request) -> Result<reqwest::Request, SendError> {
-    let url =
-        reqwest::Url::parse(&request.url).map_err(|error| SendError::Url(error.to_string()))?;
+fn build(request: &Request, url: Url) -> Result<reqwest::Request, SendError> {
     let method = match request.method {
         Method::Get => reqwest::Method::GET,
         Method::Post => reqwest::Method::POST,
@@ -268,8 +269,7 @@ fn build(request: &Request) -> Result<reqwest::Request, SendError> {
         Method::Delete => reqwest::Method::DELETE,
     };
     let has_user = !url.username().is_empty() || url.password().is_some();
-    let client_request = reqwest::Request::new(method, url);
-    let mut built = client_request;
+    let mut built = reqwest::Request::new(method, url);
     let authorization = if has_user {
         take_basic(built.url_mut())
     } else {
@@ -297,25 +297,30 @@ fn build(request: &Request) -> Result<reqwest::Request, SendError> {
 }
 
 /// A user in the URL becomes basic authorization and goes before a token, as in httpx.
-fn take_basic(url: &mut reqwest::Url) -> Option<String> {
+fn take_basic(url: &mut Url) -> Option<String> {
     let credentials = basic_credentials(url.username(), url.password().unwrap_or_default());
     let _ = url.set_username("");
     let _ = url.set_password(None);
     Some(format!("Basic {credentials}"))
 }
 
-fn host_of(url: &str) -> Result<String, SendError> {
-    let parsed = reqwest::Url::parse(url).map_err(|error| {
-        SendError::Url(format!("{} is no URL: {error}", super::redact_url(url)))
-    })?;
-    match (parsed.scheme(), parsed.host_str()) {
-        ("http" | "https", Some(host)) => {
-            let port = parsed.port_or_known_default().unwrap_or_default();
-            Ok(format!("{host}:{port}"))
+/// The URL of a request, which has a host.
+fn parsed(url: &str) -> Result<Url, SendError> {
+    let shown = || super::redact_url(url);
+    match Url::parse(url) {
+        Ok(parsed) if matches!(parsed.scheme(), "http" | "https") && parsed.has_host() => {
+            Ok(parsed)
         }
-        _ => Err(SendError::Url(format!(
+        Ok(_) => Err(SendError::Url(format!(
             "{} is no http or https URL",
-            super::redact_url(url)
+            shown()
         ))),
+        Err(error) => Err(SendError::Url(format!("{} is no URL: {error}", shown()))),
     }
+}
+
+/// The host and the port, as an error names them.
+fn host_of(url: &Url) -> String {
+    let port = url.port_or_known_default().unwrap_or_default();
+    format!("{}:{port}", url.host_str().unwrap_or_default())
 }

@@ -314,7 +314,8 @@ pub(super) async fn send(slot: &Slot, request: Request) -> PyResult<Result<Respo
     let filled = answer.clone();
     let waiting = Python::attach(|py| -> PyResult<Py<PyAny>> {
         let sending = |transport: Native| async move {
-            let sent = transport.send(request).await;
+            // Boxed, for what is spawned is moved from place to place.
+            let sent = Box::pin(transport.send(request)).await;
             *filled.lock().unwrap_or_else(PoisonError::into_inner) = Some(sent);
         };
         Ok(runtime::awaitable(py, sending)?.unbind())
