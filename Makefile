@@ -37,6 +37,9 @@ soak: wheel $(VENV)/tested-with ## Endurance at full size, minutes to an hour; S
 	PROPTEST_CASES=100000 PROPTEST_RNG_SEED=$(SEED) cargo test --release --test hostile
 	cargo test --release --test inference_fuzz -- --texts 100000000 --seed $(SEED)
 	SOAK=1 SEED=$(SEED) $(BIN)/python -m pytest -q tests/python/endurance
+	cargo build --quiet --release --examples --features sandbox,durable
+	TIMMY_KILLS=10000 TIMMY_SEED=$(SEED) cargo test --release --features sandbox,durable \
+		--test ledger --test durable -- killed_at_random
 
 check: ## Says what the machine lacks for building
 	@PYTHON=$(PYTHON) scripts/check-machine demo
@@ -55,7 +58,6 @@ rust: check ## Format, lints and tests of the crate
 	scripts/without-fence --features sandbox,durable
 	# Training takes minutes in the dev profile.
 	cargo test --release --no-default-features --features rank --test rank
-	scripts/without-fence --features sandbox,durable
 	cargo run --quiet --example dispatch --features sandbox
 
 # The first does for building; the second is for the tests.
