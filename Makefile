@@ -101,7 +101,8 @@ fuzz-inference: check ## 100 million random texts against the specification of i
 
 train: ## Makes the shipped model anew from its texts, and the vectors that hold it
 	cargo run --quiet --release --no-default-features --features rank --example train -- \
-		src/rank/model.bin python/timmy/dispatcher/routing/train.jsonl
+		src/rank/model.bin python/timmy/dispatcher/routing/vectors.bin \
+		python/timmy/dispatcher/routing/train.jsonl
 	$(MAKE) wheel
 	$(BIN)/python tests/vectors/generate_ranking.py
 

@@ -5,7 +5,7 @@ use pyo3::types::{PyBytes, PyString};
 
 use super::infer::{invalid, text};
 use crate::infer::{Field, Unit};
-use crate::rank::{self, Example, TrainOptions};
+use crate::rank::{self, Example, TrainOptions, WordVectors};
 use crate::task::TaskType;
 
 type SpanParts = (&'static str, usize, usize);
@@ -63,10 +63,12 @@ impl RankedClassifier {
         tasks: Vec<ExampleParts>,
         seed: u64,
         features: usize,
+        vectors: &[u8],
     ) -> PyResult<Self> {
         let options = TrainOptions {
             seed,
             features,
+            vectors: Some(WordVectors::from_bytes(vectors).map_err(invalid)?),
             ..TrainOptions::default()
         };
         let tasks = examples(tasks)?;

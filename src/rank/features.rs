@@ -1,38 +1,51 @@
 //! Text → features: words, pairs of neighbours, and parts of words.
 //!
-//! A feature is known by a number: its kind in the upper 8 bits, a 24-bit hash of its text below.
+//! A feature is known by a number: its kind in the upper bits, a hash of its text of [`HASH_BITS`] below.
 //! Two texts that share a number share a weight, in training as in use.
 
 use crate::infer::{Field, Span};
 
-/// How many groups of features there are. A group's sum is divided by the root of the number of
-/// its features, so that a long description does not drown the title.
-pub(super) const GROUPS: usize = 4;
-
-/// The kinds, as they stand in the upper bits of a feature's number.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    TitleWord = 0,
-    FirstWord = 1,
-    DescriptionWord = 2,
-    Pair = 3,
-    Part = 4,
+/// Where features stand. The sum of each group is divided by the root of the number of its
+/// features, so that a long description does not drown the title.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Group {
+    Title,
+    Description,
+    Pairs,
+    Parts,
 }
 
-/// The group of a feature.
-pub(super) const fn group(key: u32) -> usize {
-    match key >> 24 {
-        0 | 1 => 0,
-        2 => 1,
-        3 => 2,
-        _ => 3,
-    }
+/// How many groups there are.
+pub(super) const GROUPS: usize = 4;
+
+/// The kinds, as they stand in the upper bits of a feature's number. A word has the same weights in
+/// a title and in a description.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Word = 0,
+    FirstWord = 1,
+    Pair = 2,
+    Part = 3,
+}
+
+/// How many kinds there are.
+pub(super) const KINDS: usize = 4;
+
+/// The kind of a feature, as its place in a table of them.
+pub(super) const fn kind(key: u32) -> usize {
+    (key >> HASH_BITS) as usize % KINDS
+}
+
+/// The feature of a word.
+pub(super) fn word_key(lowered: &str) -> u32 {
+    key(Kind::Word, word_hash(lowered.chars()))
 }
 
 /// A feature and the words that it stands in.
 #[derive(Clone, Copy)]
 pub(super) struct Feature {
     pub(super) key: u32,
+    pub(super) group: Group,
     /// The index of its first word, and that of its last.
     pub(super) words: (usize, usize),
 }
@@ -55,6 +68,8 @@ pub(super) struct Words {
 const SEED: u32 = 0x811c_9dc5;
 /// The hash of what stands before the first word and behind the last.
 const EDGE: u32 = 0x51ed_270b;
+/// Few, for they are a third of a model's file; one in a hundred strange words is taken for another.
+const HASH_BITS: u32 = 20;
 const LONGEST_PART: usize = 5;
 const SHORTEST_PART: usize = 3;
 
@@ -62,9 +77,13 @@ const fn step(hash: u32, value: u32) -> u32 {
     (hash ^ value).wrapping_mul(0x0100_0193).rotate_left(5)
 }
 
+fn word_hash(letters: impl Iterator<Item = char>) -> u32 {
+    letters.fold(SEED, |hash, letter| step(hash, u32::from(letter)))
+}
+
 const fn key(kind: Kind, hash: u32) -> u32 {
     let mixed = (hash ^ (hash >> 15)).wrapping_mul(0x2c1b_3c6d);
-    ((kind as u32) << 24) | ((mixed ^ (mixed >> 12)) >> 8)
+    ((kind as u32) << HASH_BITS) | ((mixed ^ (mixed >> 12)) >> (u32::BITS - HASH_BITS))
 }
 
 impl Words {
@@ -124,9 +143,7 @@ impl Words {
             self.letters.push('0');
         }
         let letters = self.letters.get(from..).unwrap_or_default();
-        let hash = letters
-            .iter()
-            .fold(SEED, |hash, letter| step(hash, u32::from(*letter)));
+        let hash = word_hash(letters.iter().copied());
         self.words.push(Word {
             span: Span { field, start, end },
             letters: (from, self.letters.len()),
@@ -150,33 +167,37 @@ impl Words {
         let mut before = EDGE;
         for (index, word) in self.words.iter().enumerate() {
             let alone = (index, index);
-            let mut feature = |kind, hash, words| {
+            let mut feature = |kind, group, hash, words| {
                 visit(Feature {
                     key: key(kind, hash),
+                    group,
                     words,
                 })
             };
             let is_title = index < self.title;
             if index == 0 && is_title {
-                feature(Kind::FirstWord, word.hash, alone);
+                feature(Kind::FirstWord, Group::Title, word.hash, alone);
             }
-            let kind = if is_title {
-                Kind::TitleWord
+            let field = if is_title {
+                Group::Title
             } else {
-                Kind::DescriptionWord
+                Group::Description
             };
-            feature(kind, word.hash, alone);
+            feature(Kind::Word, field, word.hash, alone);
             let is_first = index == 0 || index == self.title;
-            let pair = if is_first { EDGE } else { before };
+            let pair = step(step(SEED, if is_first { EDGE } else { before }), word.hash);
             let words = (index - usize::from(!is_first), index);
-            feature(Kind::Pair, step(step(SEED, pair), word.hash), words);
+            feature(Kind::Pair, Group::Pairs, pair, words);
             if index + 1 == self.title || index + 1 == self.words.len() {
-                feature(Kind::Pair, step(step(SEED, word.hash), EDGE), alone);
+                let pair = step(step(SEED, word.hash), EDGE);
+                feature(Kind::Pair, Group::Pairs, pair, alone);
             }
             before = word.hash;
             let letters = self.letters(word);
             if !matches!(letters, ['?' | '0']) {
-                parts(letters, &mut |hash| feature(Kind::Part, hash, alone));
+                parts(letters, &mut |hash| {
+                    feature(Kind::Part, Group::Parts, hash, alone);
+                });
             }
         }
     }

@@ -14,6 +14,7 @@ mod ranking;
 mod regression;
 mod softmax;
 mod train;
+mod vectors;
 
 use std::sync::LazyLock;
 
@@ -22,6 +23,7 @@ pub use model::{ModelError, RankedClassifier};
 pub use ranking::{Evidence, RankedType, Ranking};
 pub use softmax::WHOLE;
 pub use train::{Example, TrainError, TrainOptions, train};
+pub use vectors::{VectorsError, WordVectors};
 
 static BUILT_IN: LazyLock<RankedClassifier> = LazyLock::new(|| {
     // A test reads it: it is whole.

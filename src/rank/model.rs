@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::features::{Feature, GROUPS, Words, group};
+use super::features::{Feature, GROUPS, Group, Words};
 use super::softmax::{NAT, probabilities};
 use crate::task::TaskType;
 
@@ -12,7 +12,7 @@ pub(super) const TYPES: usize = TaskType::ALL.len();
 pub(super) type Row = [i8; 16];
 
 const MAGIC: &[u8; 8] = b"timmyrnk";
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 /// Magic, version, length of the body, checksum of the body.
 const HEADER: usize = 8 + 2 + 4 + 8;
 /// A weight of 1 in nats is a scale of this.
@@ -136,27 +136,22 @@ impl RankedClassifier {
         }
     }
 
-    /// The weight of a row for a type, and what it is in nats by [`SCALE`].
-    pub(super) fn weights(&self, row: usize) -> Option<(&Row, u32)> {
-        let key = self.keys.get(row)?;
-        Some((self.rows.get(row)?, *self.scales.get(group(*key))?))
-    }
-
-    /// The scores of a text; `visit` sees each feature that is in the model, once, with its row.
+    /// The scores of a text; `visit` sees each feature that is in the model with its row, once for
+    /// each field.
     pub(super) fn scores(&self, words: &Words, visit: &mut impl FnMut(Feature, usize)) -> Scores {
-        let mut seen = vec![0_u64; self.rows.len() / 64 + 1];
+        let mut seen = vec![0_u64; self.rows.len() / 32 + 1];
         let mut sums = [[0_i32; 16]; GROUPS];
         let mut counts = [0_u64; GROUPS];
         words.visit(&mut |feature| {
             let Some(row) = self.row(feature.key) else {
                 return;
             };
-            let bit = 1 << (row % 64);
-            match seen.get_mut(row / 64) {
+            let bit = 1 << (row % 32 * 2 + usize::from(feature.group == Group::Description));
+            match seen.get_mut(row / 32) {
                 Some(known) if *known & bit == 0 => *known |= bit,
                 _ => return,
             }
-            let group = group(feature.key);
+            let group = feature.group as usize;
             if let (Some(weights), Some(sums), Some(count)) = (
                 self.rows.get(row),
                 sums.get_mut(group),
@@ -180,14 +175,23 @@ impl RankedClassifier {
     }
 
     /// What a feature of a text adds to a type's score, in 1/1000 nat by 2^16.
-    pub(super) fn effect(&self, scores: &Scores, row: usize, task_type: TaskType) -> i64 {
-        let Some((weights, scale)) = self.weights(row) else {
+    pub(super) fn effect(
+        &self,
+        scores: &Scores,
+        (feature, row): (Feature, usize),
+        task_type: TaskType,
+    ) -> i64 {
+        let group = feature.group as usize;
+        let weight = self
+            .rows
+            .get(row)
+            .and_then(|row| row.get(task_type as usize));
+        let (Some(weight), Some(scale), Some(root)) =
+            (weight, self.scales.get(group), scores.roots.get(group))
+        else {
             return 0;
         };
-        let weight = weights.get(task_type as usize).copied().unwrap_or(0);
-        let key = self.keys.get(row).copied().unwrap_or(0);
-        let root = scores.roots.get(group(key)).copied().unwrap_or(0);
-        i64::from(weight) * i64::from(scale) * root * 1000 / SCALE
+        i64::from(*weight) * i64::from(*scale) * root * 1000 / SCALE
     }
 
     /// How many features it knows.

@@ -99,7 +99,7 @@ impl RankedClassifier {
         let (task_type, _) = *first;
         let mut weights = vec![(0, 0); words.words.len()];
         for (feature, row) in found {
-            let effect = self.effect(&scores, row, task_type);
+            let effect = self.effect(&scores, (feature, row), task_type);
             if let Some((alone, pair)) = weights.get_mut(feature.words.1) {
                 *(if feature.words.0 == feature.words.1 {
                     alone
@@ -122,12 +122,12 @@ impl RankedClassifier {
             Field::Title => Words::of(word, ""),
             Field::Description => Words::of("", word),
         };
-        let mut rows = Vec::new();
-        let scores = self.scores(&words, &mut |_, row| rows.push(row));
+        let mut found = Vec::new();
+        let scores = self.scores(&words, &mut |feature, row| found.push((feature, row)));
         let weight = |task_type: &TaskType| {
-            let sum = rows
+            let sum = found
                 .iter()
-                .map(|row| self.effect(&scores, *row, *task_type))
+                .map(|one| self.effect(&scores, *one, *task_type))
                 .sum();
             (*task_type, thousandths(sum))
         };

@@ -209,20 +209,23 @@ class RankedClassifier:
 
     @classmethod
     def train(
-        cls, examples: Iterable[Example], *, seed: int = 1, features: int = 24_000
+        cls, examples: Iterable[Example], *, seed: int = 1, features: int = 32_000
     ) -> RankedClassifier:
         """Learn a model; the same examples in the same order give the same bytes.
+
+        Word vectors of the package tell which words are alike, also of those in no example.
 
         Args:
             examples: At least ten, of two types or more; thousands are better.
             seed: Which examples are held back together for the probabilities, where all are of
                 one set.
-            features: How many features are kept, of some 6 bytes each when compressed.
+            features: How many features are kept, of some 5 bytes each when compressed.
 
         Raises:
             ValueError: Too few examples, or a weight that is not a positive number.
         """
-        return cls._of(_core.RankedClassifier.train(_parts(examples), seed, features))
+        vectors = (files(__package__) / "routing" / "vectors.bin").read_bytes()
+        return cls._of(_core.RankedClassifier.train(_parts(examples), seed, features, vectors))
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the model into a file, whole or not at all."""

@@ -65,7 +65,7 @@ def train(
     ] = 1,
     features: Annotated[
         int, typer.Option("--features", metavar="N", min=1, max=1_000_000, help="The model's size.")
-    ] = 24_000,
+    ] = 32_000,
     as_json: Json = False,
 ) -> None:
     """Learn a model from JSON lines with title, description and label."""
