@@ -12,8 +12,8 @@ from timmy.dispatcher.sandbox import gitea_sandbox  # noqa: F401  (a fixture)
 
 #: The rules find nothing in it; ranking is sure.
 SURE = "Write a friendly blog post for our users"
-#: The rules say code_review; ranking is not sure of anything.
-UNSURE = "xq vv review"
+#: The rules say code_review; ranking is not so sure of something else.
+UNSURE = "The review page crashes sometimes"
 
 
 @pytest.fixture(autouse=True)
