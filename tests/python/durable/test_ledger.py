@@ -190,7 +190,10 @@ async def test_events_are_read_from_the_start_and_then_as_they_come(alone):
 
 async def test_a_visitor_submits_while_others_work(alone, ledger):
     # Before there was any worker at all.
-    async with Dispatcher.visit(ledger, settings=NOWHERE, **PACE) as visitor:
+    visitor = Dispatcher.visit(ledger, settings=NOWHERE, **PACE)
+    with pytest.raises(DispatcherError, match="does no work"):
+        visitor.local_agent(until)
+    async with visitor:
         early = await visitor.submit(TASK)
         assert "no" in (await early.get()).reason
         worker = alone()

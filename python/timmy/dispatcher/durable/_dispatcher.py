@@ -137,7 +137,8 @@ class Dispatcher:
                 dispatcher's own on a local disk, which nothing else may open; or
                 ``postgresql://…``, where several machines share it.
             settings: An object with ``gitea_url``, ``gitea_token``, ``gitea_repo`` and
-                ``gitea_enabled``; :data:`timmy.dispatcher.settings` if omitted.
+                ``gitea_enabled``, and what says how types are found, as for ``dispatch_task``;
+                :data:`timmy.dispatcher.settings` if omitted.
             agents: More about agents of ``AGENT_REGISTRY``, by name.
             when_busy: What happens to a task whose agent has no free slot: ``"queue"`` waits,
                 ``"fallback"`` gives it to the next agent of its route that is good at it.
@@ -232,7 +233,7 @@ class Dispatcher:
 
         Raises:
             ValueError: There is one of that name already.
-            DispatcherError: The dispatcher is open already.
+            DispatcherError: The dispatcher is open already, or a visitor.
         """
         if callable(name):
             return self.local_agent("timmy")(name)
@@ -251,11 +252,12 @@ class Dispatcher:
         """Register the coroutine function that is asked as the gate of that name; a decorator.
 
         It is given a `Question` and returns True, False, the reason why it does not hold, or a
-        `Verdict`. An exception counts as pending: it is asked again later.
+        `Verdict`. An exception counts as pending: it is asked again later. What takes longer than 10 s
+        goes on, and counts as pending until it is done.
 
         Raises:
             ValueError: A name that is taken or means something else.
-            DispatcherError: The dispatcher is open already.
+            DispatcherError: The dispatcher is open already, or a visitor.
         """
         _config.check_gate_name(name)
 
@@ -268,6 +270,8 @@ class Dispatcher:
     def _register(self, known: dict[str, Any], what: str, name: str, function: Any) -> None:
         if not callable(function):
             raise TypeError(f"a {what} is a coroutine function, not {function!r}")
+        if not self._works:
+            raise DispatcherError(f"a visitor does no work; register the {what} where it is done")
         if self._opened:
             raise DispatcherError(f"register the {what} {name!r} before the dispatcher is opened")
         if name in known:
