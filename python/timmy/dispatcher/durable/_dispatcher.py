@@ -252,8 +252,8 @@ class Dispatcher:
         """Register the coroutine function that is asked as the gate of that name; a decorator.
 
         It is given a `Question` and returns True, False, the reason why it does not hold, or a
-        `Verdict`. An exception counts as pending: it is asked again later. What takes longer than 10 s
-        goes on, and counts as pending until it is done.
+        `Verdict`. An exception counts as pending: it is asked again later. What takes longer than
+        10 seconds goes on, and counts as pending until it is done.
 
         Raises:
             ValueError: A name that is taken or means something else.
