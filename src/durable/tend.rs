@@ -55,7 +55,6 @@ pub(super) fn start<T: Transport>(
         watch(Arc::clone(inner), hints),
     ));
     tasks.spawn(while_open(Arc::clone(inner), polls(Arc::clone(inner))));
-    tasks.spawn(locals(Arc::clone(inner)));
 }
 
 /// Until the dispatcher is being closed.
@@ -189,8 +188,9 @@ async fn poll<T: Transport>(
     Ok(())
 }
 
-/// How local agents ended. Goes on while the dispatcher drains, for that waits for them.
-async fn locals<T: Transport>(inner: Arc<Inner<T>>) {
+/// How local agents ended. Goes on until nothing else does: one may have begun while the dispatcher
+/// was being closed already.
+pub(super) async fn locals<T: Transport>(inner: Arc<Inner<T>>) {
     let reports = inner
         .reports
         .lock()
@@ -198,21 +198,19 @@ async fn locals<T: Transport>(inner: Arc<Inner<T>>) {
         .take();
     let Some(mut reports) = reports else { return };
     let mut stages = inner.stage.subscribe();
-    let mut draining = false;
     loop {
-        if draining && inner.local.running() == 0 && reports.is_empty() {
-            return;
-        }
-        let tick = inner.team.policy.timing.tick;
-        tokio::select! {
-            Some(report) = reports.recv() => {
-                let LocalReport { dispatch, event, evidence } = report;
-                tell(&inner.ledger(), dispatch, event, evidence).await;
-                inner.wake.notify_one();
-            }
-            () = reached(&mut stages, Stage::Draining), if !draining => draining = true,
-            () = tokio::time::sleep(tick), if draining => {}
-        }
+        let report = tokio::select! {
+            biased;
+            Some(report) = reports.recv() => report,
+            () = reached(&mut stages, Stage::Stopped) => return,
+        };
+        let LocalReport {
+            dispatch,
+            event,
+            evidence,
+        } = report;
+        tell(&inner.ledger(), dispatch, event, evidence).await;
+        inner.wake.notify_one();
     }
 }
 

@@ -32,6 +32,7 @@ pub(super) fn start<T: Transport>(inner: &Arc<Inner<T>>, received: Option<(Recei
     tasks.spawn(work(Arc::clone(inner)));
     let mut last = inner.last.lock().unwrap_or_else(PoisonError::into_inner);
     last.spawn(follow::follow(Arc::clone(inner)));
+    last.spawn(tend::locals(Arc::clone(inner)));
     tasks.spawn(review::review(Arc::clone(inner)));
     tend::start(inner, received, &mut tasks);
 }

@@ -194,7 +194,6 @@ impl LocalAgents {
         let here = self.clone();
         tokio::spawn(async move {
             let (event, evidence) = here.end(work, Cancelled(stopped), fence).await;
-            lock(&here.0.running).remove(&(dispatch, fence));
             let report = LocalReport {
                 dispatch,
                 event,
@@ -202,6 +201,8 @@ impl LocalAgents {
             };
             // Nobody listens any more: the process is on its way out.
             let _ = here.0.reports.send(report);
+            // Only now: who waits for the last one to end must find its report.
+            lock(&here.0.running).remove(&(dispatch, fence));
         });
     }
 

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 import sys
+import traceback
 from types import SimpleNamespace
 
 from timmy.dispatcher.durable import Dispatcher, Forked, Task
@@ -27,7 +28,8 @@ def make():
 
 async def does_work(dispatcher, title):
     dispatch = await dispatcher.submit(Task(f"Triage {title}"))
-    assert (await dispatch.wait(timeout=60)).result == f"Triage {title}"
+    outcome = await dispatch.wait(timeout=60)
+    assert outcome.result == f"Triage {title}", await dispatch.story()
 
 
 async def opens_and_works(title):
@@ -35,7 +37,7 @@ async def opens_and_works(title):
         await does_work(dispatcher, title)
 
 
-def forked(child, leaves=os._exit):
+def forked(child):
     """Runs something in a child, which ends after it."""
     pid = os.fork()
     if pid == 0:
@@ -45,8 +47,10 @@ def forked(child, leaves=os._exit):
             asyncio._set_running_loop(None)
             asyncio.run(child())
             status = 0
+        except BaseException:
+            traceback.print_exc()
         finally:
-            leaves(status)
+            os._exit(status)
     return pid
 
 

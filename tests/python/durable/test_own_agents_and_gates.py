@@ -165,6 +165,15 @@ async def test_what_still_runs_at_the_end_is_cancelled_and_lost(alone):
     assert outcome.fence == 1
 
 
+async def test_left_at_any_moment_no_call_is_lost(alone):
+    for pause in range(0, 60, 3):
+        async with working(alone()) as dispatcher:
+            dispatch = await dispatcher.submit(TASK)
+            await asyncio.sleep(pause / 1000)
+        async with alone() as dispatcher:
+            assert (await dispatcher.get(dispatch)).phase in {Phase.QUEUED, Phase.COMPLETED}
+
+
 async def test_what_is_on_its_way_is_brought_to_its_end_at_the_end(alone):
     dispatcher = alone()
     began, go_on = asyncio.Event(), asyncio.Event()
