@@ -57,12 +57,12 @@ pub enum DispatcherError {
 
 /// What a dispatcher is made of.
 pub struct Builder<T: Transport = Native> {
-    place: PathBuf,
-    team: Team,
+    pub(super) place: PathBuf,
+    pub(super) team: Team,
     agents: Vec<(AgentName, AgentOptions)>,
     local: (LocalAgents, LocalReports),
     gates: Vec<(String, NamedGate)>,
-    transport: Arc<T>,
+    pub(super) transport: Arc<T>,
     observer: Option<Box<dyn FnOnce(Options) -> Options + Send>>,
 }
 
@@ -185,7 +185,7 @@ impl<T: Transport> Builder<T> {
         self.build(None, None).await
     }
 
-    fn ledger_agents(&self) -> Result<Vec<Agent>, DispatcherError> {
+    pub(super) fn ledger_agents(&self) -> Result<Vec<Agent>, DispatcherError> {
         for (name, _) in &self.agents {
             let known = self.team.registry.get(name);
             known.map_err(|unknown| Refused(unknown.to_string()))?;

@@ -33,11 +33,13 @@
 //! | `review`, [`gates`] | what must hold before a task counts as done |
 //! | `follow`, `waiters` | who waits for a dispatch is woken |
 //! | `server`, `breaker` | the Gitea that it works on, and when a destination is left alone |
+//! | `doctor` | says what is wrong around it, and what to do |
 
 pub mod agents;
 mod breaker;
 mod decide;
 mod dispatcher;
+mod doctor;
 pub mod effects;
 mod follow;
 pub mod gates;
@@ -53,6 +55,7 @@ mod work;
 
 pub use decide::{Below, Inference};
 pub use dispatcher::{Builder, Dispatch, Dispatcher, DispatcherError};
+pub use doctor::{Finding, Severity};
 pub use gates::{NamedGate, Question, Verdict};
 pub use order::{Gate, Order, Terms};
 pub use plan::{AgentOptions, Planned, Refused, Wishes};

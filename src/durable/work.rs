@@ -107,7 +107,8 @@ impl<T: Transport> Worker<T> {
             self.engaged.ledger.due(BATCH).await?;
         }
         let working = *self.stages.borrow() == Stage::Working;
-        if glance.queued && working {
+        // The first time in any case: it says who is handled here.
+        if working && (glance.queued || self.exhausted.is_none()) {
             self.claim().await?;
         }
         let free = self.free();

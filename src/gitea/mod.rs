@@ -16,8 +16,8 @@ pub(crate) use labels::{DEFAULT_COLOR, apply_label};
 pub use repository::{GiteaError, Repository};
 #[cfg(feature = "durable")]
 pub use values::{
-    CombinedStatus, Comment, CommitStatus, Head, Issue, Label, Permissions, Place, PullRequest,
-    Reference, RepositoryInfo, Review, TimelineEntry, User,
+    CombinedStatus, Comment, CommitStatus, Head, Hook, HookConfig, Issue, Label, Permissions,
+    Place, PullRequest, Reference, RepositoryInfo, Review, ServerVersion, TimelineEntry, User,
 };
 
 /// The address of one issue, or of what follows below it.

@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 
 use super::answer;
 use super::values::{
-    CombinedStatus, Comment, Issue, Label, PullRequest, RepositoryInfo, Review, TimelineEntry, User,
+    CombinedStatus, Comment, Hook, Issue, Label, PullRequest, RepositoryInfo, Review,
+    ServerVersion, TimelineEntry, User,
 };
 use crate::dispatch::retry::parse_retry_after;
 use crate::http::{Method, Repeat, Request, Response, Secrets, SendError, Transport};
@@ -179,6 +180,38 @@ impl<T: Transport> Repository<T> {
     /// 403 where the token lacks the scope `read:user`.
     pub async fn me(&self) -> Asked<User> {
         self.get(&format!("{}/user", self.base)).await
+    }
+
+    /// Which server it is, and what time it is there.
+    ///
+    /// # Errors
+    /// 401 with a bad token; no token needs a scope for it.
+    pub async fn server_version(&self) -> Asked<ServerVersion> {
+        let url = format!("{}/version", self.base);
+        let answer = self.send(Method::Get, &url, None, Repeat::Safe).await?;
+        let date = answer.header("date");
+        Ok(ServerVersion {
+            date: date.and_then(|date| httpdate::parse_http_date(date).ok()),
+            ..read(&answer)?
+        })
+    }
+
+    /// An account of the server.
+    ///
+    /// # Errors
+    /// 404 where there is none of that name, 403 where the token lacks the scope `read:user`.
+    pub async fn account(&self, login: &str) -> Asked<User> {
+        let login =
+            percent_encoding::utf8_percent_encode(login, percent_encoding::NON_ALPHANUMERIC);
+        self.get(&format!("{}/users/{login}", self.base)).await
+    }
+
+    /// The webhooks of the repository.
+    ///
+    /// # Errors
+    /// 403 for who does not administer it.
+    pub async fn hooks(&self) -> Asked<Vec<Hook>> {
+        self.pages(&self.url("/hooks"), "", Total::OfAll).await
     }
 
     /// What is known of the repository itself.

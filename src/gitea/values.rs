@@ -37,6 +37,10 @@ pub struct Label {
     /// Its name. Several labels may have the same one.
     #[serde(deserialize_with = "or_default")]
     pub name: String,
+    /// Whether it takes the others of its scope (what stands before the last `/`) off an issue.
+    pub exclusive: bool,
+    /// Whether it is offered to nobody any more.
+    pub is_archived: bool,
 }
 
 /// An issue, or a pull request as an issue.
@@ -134,6 +138,46 @@ pub struct Place {
     /// `owner/name`.
     #[serde(deserialize_with = "or_default")]
     pub full_name: String,
+}
+
+/// Which server it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct ServerVersion {
+    /// `1.26.1`, or Forgejo's `11.0.3+gitea-1.22.0`.
+    #[serde(deserialize_with = "or_default")]
+    pub version: String,
+    /// What time it was there, with the precision of a second.
+    #[serde(skip)]
+    pub date: Option<std::time::SystemTime>,
+}
+
+/// A webhook.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Hook {
+    /// Its number.
+    pub id: i64,
+    /// Whether it sends anything.
+    pub active: bool,
+    /// What it tells of.
+    #[serde(deserialize_with = "or_default")]
+    pub events: Vec<String>,
+    /// Where it sends it.
+    #[serde(deserialize_with = "or_default")]
+    pub config: HookConfig,
+}
+
+/// Where a [`Hook`] sends.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct HookConfig {
+    /// The address.
+    #[serde(deserialize_with = "or_default")]
+    pub url: String,
+    /// `json` or `form`.
+    #[serde(deserialize_with = "or_default")]
+    pub content_type: String,
 }
 
 /// A repository.

@@ -215,10 +215,7 @@ impl Ledger {
         agents: Option<Vec<Agent>>,
         options: Options,
     ) -> Result<Self, LedgerError> {
-        let database = match at.to_str() {
-            Some(url) => Database::new(url)?,
-            None => Database::file(at)?,
-        };
+        let database = Database::at(at)?;
         database.migrate().await?;
         let mut connection = database.connect(true).await?;
         let reading = database.connect(false).await?;

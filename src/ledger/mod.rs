@@ -36,6 +36,7 @@ mod database;
 pub mod effect;
 mod engine;
 mod handle;
+mod inspect;
 pub mod machine;
 mod page;
 mod store;
@@ -43,6 +44,6 @@ mod store;
 pub use handle::{Answer, Ledger, Moment, Options};
 pub use page::page;
 pub use store::{
-    Agent, AttemptRecord, Claim, Entry, Errand, Glance, LedgerError, Record, Recorded, Story,
-    Submission, Submitted, Watched,
+    Agent, AttemptRecord, Claim, Entry, Errand, Glance, Inspection, LedgerError, Record, Recorded,
+    Story, Submission, Submitted, Watched, WorkerRecord,
 };

@@ -242,6 +242,35 @@ pub struct Glance {
     pub next_in: Option<u64>,
 }
 
+/// What can be seen of a ledger from outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspection {
+    /// Its version.
+    pub version: i64,
+    /// The version that this program works with. With an older one of the ledger's, the rest is
+    /// empty.
+    pub known: i64,
+    /// Of which revision the agents are.
+    pub revision: i64,
+    /// The agents in force.
+    pub agents: Vec<Agent>,
+    /// The processes that look after dispatches, the oldest first.
+    pub workers: Vec<WorkerRecord>,
+}
+
+/// A process that looks after dispatches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerRecord {
+    /// Under which name.
+    pub id: Uuid,
+    /// How much of its lease is left, in milliseconds.
+    pub expires_in: u64,
+    /// The agents that it can hand tasks to.
+    pub handles: Vec<String>,
+    /// With which revision of the agents it works; 0 where an older program does not say.
+    pub revision: i64,
+}
+
 /// An entry of the record of everything.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {

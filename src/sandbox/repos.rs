@@ -139,6 +139,12 @@ pub(super) fn whoami(site: &Site, caller: &Caller) -> Handled {
     Ok(Answer::json(200, &site.user_json(id, Shown::ToAdmin)))
 }
 
+/// `GET /users/{name}`.
+pub(super) fn account(site: &Site, name: &str) -> Handled {
+    let user = site.user_named(name).ok_or_else(|| site.not_found())?;
+    Ok(Answer::json(200, &site.user_json(user.id, Shown::Plain)))
+}
+
 /// `GET /repos/{o}/{r}`.
 pub(super) fn get(site: &Site, repo: &Repo, caller: &Caller) -> Handled {
     Ok(Answer::json(200, &repo.json(site, caller)))

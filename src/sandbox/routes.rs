@@ -69,6 +69,10 @@ fn api(gitea: &mut Gitea, ask: &Ask, caller: &Caller, path: &[&str]) -> Handled 
             caller.scope(site, "admin", write)?;
             repos::create_user(site, caller, ask)
         }
+        ("GET", ["users", name]) => {
+            caller.scope(site, "user", write)?;
+            repos::account(site, name)
+        }
         ("POST", ["users", name, "tokens"]) => repos::create_token(site, caller, name, ask),
         (_, ["repos", owner, name, rest @ ..]) => {
             let category = match rest {

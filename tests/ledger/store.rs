@@ -430,7 +430,7 @@ async fn a_foreign_or_newer_file_is_left_alone() {
         refused,
         LedgerError::Newer {
             found: 99,
-            known: 2
+            known: 3
         }
     );
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from timmy import dispatcher
 from timmy.dispatcher import Classifier
-from timmy.dispatcher.cli import app, model
+from timmy.dispatcher.cli import app, model, worker
 from timmy.dispatcher.sandbox import gitea_sandbox  # noqa: F401  (a fixture)
 
 PROJECT = Path(__file__).parents[2]
@@ -107,20 +107,23 @@ def commands():
 def test_the_commands_exist():
     makefile = (PROJECT / "Makefile").read_text() + (PROJECT / "web/rules.mk").read_text()
     cli = [("", command) for command in app.app.registered_commands]
-    cli += [("model ", command) for command in model.commands.registered_commands]
+    groups = {group.name: group.typer_instance for group in app.app.registered_groups}
+    for group, commands_of in groups.items():
+        cli += [(f"{group} ", command) for command in commands_of.registered_commands]
     known = {
         of + (command.name or command.callback.__name__): inspect.getsource(command.callback)
         for of, command in cli
     }
-    shared = inspect.getsource(app).split("@app.command()")[0] + inspect.getsource(model)
+    shared = inspect.getsource(app).split("@app.command()")[0]
+    shared += "".join(map(inspect.getsource, (model, worker)))
     shown = set()
     for program, *arguments in commands():
         if program == "make":
             assert re.search(rf"^{arguments[0]}:.*## ", makefile, re.MULTILINE)
         elif program == "timmy-dispatch":
             name, *rest = arguments
-            if name == "model":
-                name = f"model {rest.pop(0)}"
+            if name in groups:
+                name = f"{name} {rest.pop(0)}"
             shown.add(name)
             source = known[name] + shared
             for option in (word for word in rest if word.startswith("-")):

@@ -222,3 +222,30 @@ fn a_repo_is_removed_by_who_may_write_to_it() {
         assert_eq!(gitea.create_repo("swarm").unwrap(), repo);
     }
 }
+
+#[test]
+fn accounts_are_looked_up_with_the_scope_for_it() {
+    for (gitea, _) in both() {
+        let none: [&str; 0] = [];
+        gitea.create_user("kimi", "narrow", &none).unwrap();
+        let asked = |name: &str, token: &str| {
+            let authorization = format!("token {token}");
+            as_who(
+                &gitea,
+                "GET",
+                &format!("/users/{name}"),
+                Some(&authorization),
+            )
+        };
+        let found = asked("Kimi", gitea.token());
+        assert_eq!(
+            (found.status, &found.json()["login"]),
+            (200, &json!("kimi"))
+        );
+        assert_eq!(asked("nobody", gitea.token()).status, 404);
+        let refused = asked("kimi", "narrow");
+        assert_eq!(refused.status, 403);
+        let message = refused.json()["message"].to_string();
+        assert!(message.contains("required=[read:user]"), "{message}");
+    }
+}

@@ -101,6 +101,7 @@ fn entry(id: i64, (kind, who, label, on, words): Spec) -> TimelineEntry {
         label: (kind == "label").then(|| Label {
             id: 1,
             name: LABELS[label].to_owned(),
+            ..Label::default()
         }),
         ref_issue: (kind == "pull_ref").then(|| Reference {
             number: 9,

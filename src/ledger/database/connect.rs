@@ -54,6 +54,14 @@ enum Kind {
 }
 
 impl Database {
+    /// As [`new`](Self::new); a path need not be text.
+    pub(in crate::ledger) fn at(place: &Path) -> Result<Self, LedgerError> {
+        match place.to_str() {
+            Some(url) => Self::new(url),
+            None => Self::file(place),
+        }
+    }
+
     /// `sqlite:///relative/path`, `sqlite:////absolute/path`, as `SQLAlchemy` reads them,
     /// `postgresql://…`, or the path of a file.
     pub(in crate::ledger) fn new(url: &str) -> Result<Self, LedgerError> {
@@ -161,13 +169,8 @@ impl Database {
             // included.
             Kind::Sqlite(options) => {
                 inherited::enter(options.get_filename())?;
-                let mut connection = options.connect().await.map_err(|error| match &error {
-                    // SQLITE_NOTADB.
-                    sqlx::Error::Database(inner) if inner.code().as_deref() == Some("26") => {
-                        LedgerError::Foreign(self.place.to_string())
-                    }
-                    _ => error.into(),
-                })?;
+                let connected = options.connect().await;
+                let mut connection = connected.map_err(|error| self.not_ours(error))?;
                 migrate::sqlite(&mut connection, &self.place).await
             }
             Kind::Postgres { schema, .. } => {
@@ -176,6 +179,43 @@ impl Database {
                 connection.close().await;
                 Ok(())
             }
+        }
+    }
+
+    /// Opens a connection for who only looks, with the version of the ledger and the one that this
+    /// program works with. Nothing is made or changed; `None` where there is no ledger.
+    pub(in crate::ledger) async fn look(
+        &self,
+    ) -> Result<Option<(Connection, i64, i64)>, LedgerError> {
+        match &self.kind {
+            Kind::Sqlite(options) => {
+                let path = options.get_filename();
+                if !path.exists() {
+                    return Ok(None);
+                }
+                inherited::enter(path)?;
+                let options = options.clone().create_if_missing(false).read_only(true);
+                let connected = options.connect().await;
+                let mut connection = connected.map_err(|error| self.not_ours(error))?;
+                let seen = migrate::sqlite_version(&mut connection, &self.place).await;
+                let (version, known) = seen.map_err(|error| self.not_ours(error))??;
+                Ok(Some((Connection::Sqlite(connection), version, known)))
+            }
+            Kind::Postgres { schema, .. } => {
+                let mut connection = self.try_connect(false).await?;
+                let seen = migrate::postgres_version(&mut connection, schema, &self.place).await?;
+                Ok(seen.map(|(version, known)| (connection, version, known)))
+            }
+        }
+    }
+
+    fn not_ours(&self, error: sqlx::Error) -> LedgerError {
+        match &error {
+            // SQLITE_NOTADB.
+            sqlx::Error::Database(inner) if inner.code().as_deref() == Some("26") => {
+                LedgerError::Foreign(self.place.to_string())
+            }
+            _ => error.into(),
         }
     }
 

@@ -12,8 +12,12 @@ const APPLICATION_ID: i64 = 0x5469_6d6d;
 const SQLITE: &[&str] = &[
     include_str!("sqlite/0001_ledger.sql"),
     include_str!("sqlite/0002_slots_and_owners.sql"),
+    include_str!("sqlite/0003_revisions.sql"),
 ];
-const POSTGRES: &[&str] = &[include_str!("postgres/0001_ledger.sql")];
+const POSTGRES: &[&str] = &[
+    include_str!("postgres/0001_ledger.sql"),
+    include_str!("postgres/0002_revisions.sql"),
+];
 
 /// What is left to be done for a ledger of that version.
 fn since(
@@ -31,21 +35,30 @@ fn since(
     Ok((migrations.get(done..).unwrap_or_default(), known))
 }
 
+/// The version of a file and the one that this program works with; refuses a foreign or newer one.
+pub(super) async fn sqlite_version(
+    connection: &mut SqliteConnection,
+    place: &Place,
+) -> Result<Result<(i64, i64), LedgerError>, sqlx::Error> {
+    let (application, version, tables): (i64, i64, i64) = sqlx::query_as(
+        "SELECT (SELECT application_id FROM pragma_application_id), \
+         (SELECT user_version FROM pragma_user_version), (SELECT count(*) FROM sqlite_schema)",
+    )
+    .fetch_one(connection)
+    .await?;
+    if application != APPLICATION_ID && (tables > 0 || application != 0 || version != 0) {
+        return Ok(Err(LedgerError::Foreign(place.to_string())));
+    }
+    Ok(since(version, SQLITE).map(|(_, known)| (version, known)))
+}
+
 /// Brings a file to the current version, in one transaction; refuses a foreign or newer one.
 pub(super) async fn sqlite(
     connection: &mut SqliteConnection,
     place: &Place,
 ) -> Result<(), LedgerError> {
     let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
-    let (application, version, tables): (i64, i64, i64) = sqlx::query_as(
-        "SELECT (SELECT application_id FROM pragma_application_id), \
-         (SELECT user_version FROM pragma_user_version), (SELECT count(*) FROM sqlite_schema)",
-    )
-    .fetch_one(&mut *transaction)
-    .await?;
-    if application != APPLICATION_ID && (tables > 0 || application != 0 || version != 0) {
-        return Err(LedgerError::Foreign(place.to_string()));
-    }
+    let (version, _) = sqlite_version(&mut transaction, place).await??;
     let (missing, known) = since(version, SQLITE)?;
     if missing.is_empty() {
         return Ok(());
@@ -62,7 +75,44 @@ pub(super) async fn sqlite(
     Ok(())
 }
 
-/// The same for a schema. All of it is one transaction, its lock too, so that it goes through a
+/// The same for a schema; `None` where there is none, or nothing in it.
+pub(super) async fn postgres_version(
+    connection: &mut Connection,
+    schema: &str,
+    place: &Place,
+) -> Result<Option<(i64, i64)>, LedgerError> {
+    let mut transaction = connection.begin(Mode::Read).await.map_err(Fault::from)?;
+    let (version, _) = version_of_schema(&mut transaction, schema, place).await?;
+    transaction.end().await.map_err(Fault::from)?;
+    let (_, known) = since(version, POSTGRES)?;
+    Ok((version > 0).then_some((version, known)))
+}
+
+/// The version of what is in a schema, 0 for nothing, and whether there is one.
+async fn version_of_schema(
+    transaction: &mut Transaction<'_>,
+    schema: &str,
+    place: &Place,
+) -> Result<(i64, bool), LedgerError> {
+    const LOOK: Sql = Sql::both(
+        "SELECT (SELECT count(*) FROM pg_class WHERE relnamespace = to_regnamespace($1)), \
+         to_regclass($1 || '.ledger_version')::text, to_regnamespace($1)::text",
+    );
+    const VERSION: Sql = Sql::both("SELECT version FROM ledger_version");
+    let there: Option<(i64, Option<String>, Option<String>)> =
+        transaction.first(LOOK, &[Param::Text(schema)]).await?;
+    let (relations, ledger, there) = there.unwrap_or_default();
+    let version: Option<(i64,)> = match ledger {
+        Some(_) => transaction.first(VERSION, &[]).await?,
+        None => (relations == 0).then_some((0,)),
+    };
+    match version {
+        Some((version,)) => Ok((version, there.is_some())),
+        None => Err(LedgerError::Foreign(place.to_string())),
+    }
+}
+
+/// Brings a schema to the current version. All of it is one transaction, its lock too, so that it goes through a
 /// pooler.
 pub(super) async fn postgres(
     connection: &mut Connection,
@@ -71,30 +121,15 @@ pub(super) async fn postgres(
 ) -> Result<(), LedgerError> {
     const LOCK: Sql =
         Sql::both("SELECT 1 FROM pg_advisory_xact_lock(hashtextextended($1, 1953066605))");
-    const LOOK: Sql = Sql::both(
-        "SELECT (SELECT count(*) FROM pg_class WHERE relnamespace = to_regnamespace($1)), \
-         to_regclass($1 || '.ledger_version')::text, to_regnamespace($1)::text",
-    );
-    const VERSION: Sql = Sql::both("SELECT version FROM ledger_version");
     const STAMP: Sql = Sql::both("UPDATE ledger_version SET version = $1");
     let mut transaction = connection.begin(Mode::Write).await?;
     transaction.execute(LOCK, &[Param::Text(schema)]).await?;
-    let there: Option<(i64, Option<String>, Option<String>)> =
-        transaction.first(LOOK, &[Param::Text(schema)]).await?;
-    let there = there.unwrap_or_default();
-    let version: Option<(i64,)> = match there {
-        (_, Some(_), _) => transaction.first(VERSION, &[]).await?,
-        (0, None, _) => Some((0,)),
-        _ => None,
-    };
-    let Some((version,)) = version else {
-        return Err(LedgerError::Foreign(place.to_string()));
-    };
+    let (version, has_schema) = version_of_schema(&mut transaction, schema, place).await?;
     let (missing, known) = since(version, POSTGRES)?;
     if missing.is_empty() {
         return Ok(());
     }
-    if there.2.is_none() {
+    if !has_schema {
         run(&mut transaction, format!("CREATE SCHEMA {schema}")).await?;
     }
     for migration in missing {

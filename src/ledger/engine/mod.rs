@@ -19,7 +19,7 @@ use std::time::Duration;
 use super::store::LedgerError;
 
 pub(super) use lease::Lease;
-pub(super) use owners::{Alive, enter, hold, in_force};
+pub(super) use owners::{Alive, enter, hold, in_force, workers};
 pub(super) use read::Reader;
 pub(super) use writer::{Asked, Outcome, Request, Writer};
 

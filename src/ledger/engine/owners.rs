@@ -17,7 +17,7 @@ use super::{millis, parse, statements as sql};
 use crate::ledger::database::{Connection, Fault, Mode, Param, Place, Rows, Transaction};
 use crate::ledger::handle::Options;
 use crate::ledger::machine::{Attempt, Channel, Event};
-use crate::ledger::store::{Agent, LedgerError};
+use crate::ledger::store::{Agent, LedgerError, WorkerRecord};
 
 /// So many dispatches at most are taken over in one transaction, so that the first can be looked
 /// after at once.
@@ -106,8 +106,34 @@ pub(in crate::ledger) async fn enter(
     }
     transaction.write(sql::MAKE_SLOTS, &slots).await?;
     let (_, revision) = scene(&mut transaction, options).await?;
+    let params = [Param::Int(revision), Param::Text(&owner)];
+    transaction.execute(sql::REVISION, &params).await?;
     transaction.end().await?;
     Ok(revision)
+}
+
+/// The processes that look after dispatches.
+pub(in crate::ledger) async fn workers(
+    transaction: &mut Transaction<'_>,
+    place: &Place,
+    options: &Options,
+) -> Result<Vec<WorkerRecord>, Fault> {
+    let (now, _) = scene(transaction, options).await?;
+    let living: Vec<(String, i64, String, i64)> =
+        transaction.fetch(sql::WORKERS, &[Param::Int(now)]).await?;
+    let mut workers = Vec::with_capacity(living.len());
+    for (id, expires_at, handles, revision) in living {
+        let id = parse(&id)?;
+        if !is_dead(place, id) {
+            workers.push(WorkerRecord {
+                id,
+                expires_in: u64::try_from(expires_at.saturating_sub(now)).unwrap_or_default(),
+                handles: serde_json::from_str(&handles)?,
+                revision,
+            });
+        }
+    }
+    Ok(workers)
 }
 
 /// The agents that are in force, for who does not bring any.

@@ -220,7 +220,10 @@ fn record(stored: StoredRecord, around: &Around) -> Result<Record> {
 /// Why nobody has claimed it.
 fn why_queued(around: &Around, taken: i64, reason: &str, name: &str) -> String {
     let Some(agent) = around.agents.iter().find(|agent| agent.name == name) else {
-        return format!("there is no agent {name} any more");
+        return match around.agents.is_empty() {
+            true => format!("{reason}; no process has come yet that does the work"),
+            false => format!("there is no agent {name} any more"),
+        };
     };
     if around.pauses.iter().any(String::is_empty) {
         return "everything is paused".to_owned();

@@ -433,6 +433,20 @@ pub(super) const LEAVE: Sql = Sql {
     postgres: "UPDATE owners SET expires_at = 0 WHERE id = $1::uuid",
 };
 
+/// revision, owner.
+pub(super) const REVISION: Sql = Sql {
+    sqlite: "UPDATE owners SET revision = $1 WHERE id = $2",
+    postgres: "UPDATE owners SET revision = $1 WHERE id = $2::uuid",
+};
+
+/// now → those that live: id, expiry, handled agents, revision.
+pub(super) const WORKERS: Sql = Sql {
+    sqlite: "SELECT id, expires_at, handles, revision FROM owners \
+        WHERE expires_at > $1 AND gone = 0 ORDER BY id",
+    postgres: "SELECT id::text, expires_at, handles, revision FROM owners \
+        WHERE expires_at > $1 AND gone = 0 ORDER BY id",
+};
+
 /// owner → others: id, expiry, whether taken over from before, whether their session is dead.
 pub(super) const LOOK_AT_OTHERS: Sql = others!("");
 

@@ -3,6 +3,7 @@
 
 mod calls;
 mod config;
+mod doctor;
 mod json;
 mod log;
 
@@ -400,6 +401,16 @@ impl DurableDispatcher {
         })
     }
 
+    /// Comes to the number of the newest event.
+    fn last_event(&self) -> Flow {
+        let last = move |dispatcher: Dispatcher| async move {
+            Ok(dispatcher.ledger().last_event().await?)
+        };
+        self.flow(last, |py, seq| {
+            Ok(seq.into_pyobject(py)?.into_any().unbind())
+        })
+    }
+
     fn close(&self, timeout: f64) -> PyResult<Flow> {
         let invalid = |_| PyValueError::new_err("timeout must be a number of seconds, 0 or more");
         let limit = Duration::try_from_secs_f64(timeout).map_err(invalid)?;
@@ -445,6 +456,7 @@ fn phases() -> Vec<&'static str> {
 
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<DurableDispatcher>()?;
+    doctor::register(module)?;
     module.add_function(wrap_pyfunction!(plan, module)?)?;
     module.add_function(wrap_pyfunction!(phases, module)?)
 }

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import sysconfig
 import termios
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,7 +21,9 @@ os.execv(sys.argv[1], sys.argv[1:])
 """
 COMMAND = [str(Path(sysconfig.get_path("scripts")) / "timmy-dispatch")]
 #: What a machine's or a shell's settings could change.
-_LEFT_OUT = ("GITEA_", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TIMMY_", "PYTHON", "TERM")
+_LEFT_OUT = (
+    *("GITEA_", "COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "TIMMY_", "PYTHON", "TERM", "XDG_"),
+)
 
 
 def environment(**changes):
@@ -39,6 +42,7 @@ class Command:
             [*COMMAND, *arguments],
             cwd=self.folder,
             env=environment(**variables),
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=60,
@@ -62,8 +66,11 @@ class Command:
                 if process.poll() is None:
                     process.kill()
 
-    def on_terminal(self, *arguments, columns=80, lines=24, **variables):
-        """Return the exit code and everything that the terminal got."""
+    def on_terminal(self, *arguments, columns=80, lines=24, stop_at=None, **variables):
+        """Return the exit code and everything that the terminal got.
+
+        With *stop_at* it is asked to end once the terminal has got all of those texts.
+        """
         ours, theirs = pty.openpty()
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         process = subprocess.Popen(
@@ -77,7 +84,8 @@ class Command:
         os.close(theirs)
         got = b""
         try:
-            while select.select([ours], [], [], 60)[0]:
+            end = time.monotonic() + 60
+            while select.select([ours], [], [], max(end - time.monotonic(), 0))[0]:
                 try:
                     part = os.read(ours, 65536)
                 except OSError:  # Linux says EIO when the last writer has gone
@@ -85,6 +93,9 @@ class Command:
                 if not part:
                     break
                 got += part
+                if stop_at and all(text in got.decode(errors="replace") for text in stop_at):
+                    process.terminate()
+                    stop_at = None
         finally:
             os.close(ours)
             if process.poll() is None:

@@ -10,6 +10,8 @@ from collections import Counter
 
 import pytest
 from command_line import COMMAND
+from timmy.dispatcher.cli import demo
+from timmy.dispatcher.cli.survival import Survival, Survivor
 
 STOPS = [signal.SIGTERM, signal.SIGINT]
 
@@ -114,6 +116,12 @@ def test_the_demo_checks_itself(command, version):
     assert {task["agent"] for task in tasks} == {"claude_code", "kimi_code", "agent_api", "timmy"}
     counted = Counter(task["status"] for task in tasks)
     assert counted == {"assigned": 10, "completed": 1, "escalated": 1}
+    # A worker was killed while it had begun, and another one went on.
+    survival = report["survival"]
+    assert len(set(survival["workers"])) == 2
+    assert survival["begun"] > 3
+    assert {row["status"] for row in survival["rows"]} == {"completed"}
+    assert "is killed (SIGKILL)" in ran.stderr
     # Progress, as it happens, for who looks on.
     assert "assigned  #1 Design the LLM router (claude_code)" in ran.stderr
     assert "completed  #3 The login test fails at night (claude_code)" in ran.stderr
@@ -149,8 +157,24 @@ def test_the_demo_on_a_terminal(command, columns, lines):
     code, shown = command.on_terminal("demo", columns=columns, lines=lines)
     assert code == 0
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
-    table = plain[plain.rindex("#1 Design") :].partition("Your own words")[0]
+    table = plain[plain.rindex("#1 Design the LLM") :].partition("Your own words")[0]
     for words in ("parallel_implementation", "escalated, 3 attempts", "completed", "kimi-ready"):
         assert words in re.sub(r"\s+", " ", table)
     assert "WRONG" not in plain
     assert max(len(line) for line in re.split(r"[\r\n]+", table)) <= columns
+
+
+def test_the_demo_says_what_went_wrong():
+    def checks(**changes):
+        row = {"task": "x", "issue": 1, "agent": "kimi_code", "status": "completed"}
+        counted = {"attempts": 1, "comments": 1, "labels": 1, "closed": True}
+        rows = [Survivor(**row | counted) for _ in demo.survival.TASKS]
+        rows[3] = Survivor(**row | counted | changes)
+        survived = Survival(rows, [1, 2], begun=3, unsettled=0, seconds=1.0)
+        return [check.ok for check in demo._checks_of(survived)]
+
+    assert checks() == [True, True, True]
+    assert checks(status="failed")[0] is False
+    assert checks(closed=False)[0] is False
+    for twice in ("attempts", "comments", "labels"):
+        assert checks(**{twice: 2})[1] is False

@@ -1,12 +1,26 @@
 """The command line `timmy-dispatch`.
 
-============= ==========================================================
 ``app``       the commands, their options, their exit codes
 ``inference`` `infer`
 ``model``     training, judging and reading models
 ``demo``      the tour: a sandbox, a dozen tasks, a table
 ``display``   how things are printed: terminal, pipe, JSON, hostile text
 ============= ==========================================================
+=======
+============== ==========================================================
+``app``        the commands, their options, their exit codes
+``inference``  `infer`
+``model``      training, judging and reading models
+``submission`` `submit`
+``dispatches`` looking at what is in a ledger, and steering it
+``outbox``     what is still to be sent, and where a repository has gone
+``worker``     `run`, with its live view
+``health``     `doctor`, and what looks after the ledger's file
+``place``      where the ledger is, and how things in it are named
+``demo``       the tour: a sandbox, a dozen tasks, a table
+``survival``   its second part: a worker that is killed
+``display``    how things are printed: terminal, pipe, JSON, hostile text
+============== ==========================================================
 
 It needs the extra ``[cli]`` (Typer and Rich); the dispatcher itself needs neither.
 """

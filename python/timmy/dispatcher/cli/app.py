@@ -151,12 +151,14 @@ def _report_usage(error: Any) -> int:
     return ExitCode.USAGE
 
 
-def fail(message: str, *, as_json: bool, variables: Sequence[str] = ()) -> NoReturn:
-    """End with a usage or configuration error that says what to do."""
+def fail(
+    message: str, *, as_json: bool, variables: Sequence[str] = (), code: ExitCode = ExitCode.USAGE
+) -> NoReturn:
+    """End with an error that says what to do; without *code* one of usage or configuration."""
     line(notes(), Text.assemble(("Error: ", "bold red"), visible(message, lines=True)))
     if as_json:
         print_json({"error": message, "set": list(variables)})
-    raise typer.Exit(ExitCode.USAGE)
+    raise typer.Exit(code)
 
 
 class _StderrLines(logging.Handler):
@@ -212,7 +214,7 @@ def _options(
 # ---------------------------------------------------------------------------
 
 
-def _is_http_url(url: str) -> bool:
+def is_http_url(url: str) -> bool:
     """Tell whether *url* can be the address of a server."""
     try:
         parts = urlsplit(url)
@@ -228,7 +230,7 @@ def _require_gitea(*, as_json: bool) -> None:
     try:
         if not settings.gitea_enabled:
             wrong.append("GITEA_ENABLED")
-        if not _is_http_url(str(settings.gitea_url)):
+        if not is_http_url(str(settings.gitea_url)):
             wrong.append("GITEA_URL")
         if not settings.gitea_token:
             wrong.append("GITEA_TOKEN")
@@ -352,7 +354,7 @@ def dispatch(
     if title.strip() and not (decided and decided.asks):
         if spec.interface == "gitea" and issue is not None:
             _require_gitea(as_json=as_json)
-        elif spec.interface == "api" and not _is_http_url(endpoint or spec.api_endpoint or ""):
+        elif spec.interface == "api" and not is_http_url(endpoint or spec.api_endpoint or ""):
             fail(
                 f"{spec.display_name} ({chosen_agent}) takes tasks by HTTP. "
                 "Give its address: --endpoint https://…",
@@ -384,7 +386,7 @@ def dispatch(
             f"Note: without --issue the task was handled locally; {spec.display_name} "
             "takes its tasks from Gitea issues.",
         )
-    raise typer.Exit(_code_of(result.status))
+    raise typer.Exit(code_of(result.status))
 
 
 def _decided(title: str, description: str, *, as_json: bool) -> "Decision | None":
@@ -418,7 +420,7 @@ def _print_result(result: DispatchResult) -> None:
         line(console, Text.assemble((f"{name:<{width}}  ", "dim"), value))
 
 
-def _code_of(status: DispatchStatus) -> ExitCode:
+def code_of(status: DispatchStatus) -> ExitCode:
     """Return the exit code that tells of *status*."""
     if status in (DispatchStatus.ASSIGNED, DispatchStatus.COMPLETED):
         return ExitCode.SUCCESS
@@ -457,7 +459,7 @@ def wait(
         print_json({"issue": issue, "status": status, "seconds": seconds})
     else:
         line(results(), Text.assemble(f"#{issue} ", status_text(status, f" after {seconds:.1f} s")))
-    raise typer.Exit(_code_of(status))
+    raise typer.Exit(code_of(status))
 
 
 # ---------------------------------------------------------------------------
@@ -554,3 +556,7 @@ def demo(gitea: StandIn = Gitea.FROM_1_26, as_json: Json = False) -> None:
     else:
         tour.print_report(report)
     raise typer.Exit(ExitCode.SUCCESS if report.ok else ExitCode.FAILED)
+
+
+# They add themselves to the app, which is above.
+from . import dispatches, health, outbox, submission, worker  # noqa: E402, F401

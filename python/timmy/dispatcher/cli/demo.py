@@ -1,7 +1,8 @@
 """The tour: a Gitea stand-in, a dozen tasks for all four agents, and what became of them.
 
-The tasks take the way that every task takes (`dispatch_task` over a real socket); only the
-settings are the tour's own. At the end it looks into the sandbox and checks what it shows.
+The dozen take the way that every task takes (`dispatch_task` over a real socket); only the
+settings are the tour's own. Its second part, a worker that is killed, is `survival`. At the end
+both look into the sandbox and check what they show.
 """
 
 import asyncio
@@ -22,8 +23,9 @@ from timmy import dispatcher
 from timmy.dispatcher import AgentType, DispatchStatus, TaskType
 from timmy.dispatcher.sandbox import GiteaVersion, Sandbox
 
-from . import interrupts
+from . import interrupts, survival
 from .display import deciding_words, line, notes, print_table, results, status_text, visible
+from .survival import Survival, Survivor
 
 #: A label that the repository has already, and the one that has to be created.
 EXISTING_LABEL, NEW_LABEL = "claude-ready", "kimi-ready"
@@ -111,6 +113,7 @@ class Report:
     gitea: str
     rows: list[Row]
     checks: list[Check]
+    survival: Survival
     requests: int
     seconds: float
 
@@ -127,6 +130,7 @@ class Report:
             "seconds": round(self.seconds, 3),
             "requests": self.requests,
             "tasks": [vars(row) for row in self.rows],
+            "survival": self.survival.document(),
             "checks": [vars(check) for check in self.checks],
         }
 
@@ -189,9 +193,13 @@ def run_demo(gitea: GiteaVersion) -> Report:
             ) as display,
         ):
             interrupts.run(_Tour(sandbox, repo, rows, display.show, display.pace).run())
-        requests = len(sandbox.requests())
         checks = _checks(sandbox, repo, rows)
-    return Report(gitea, rows, checks, requests, time.monotonic() - started)
+        settings = _Settings(sandbox.url, sandbox.token, repo)
+        with _dispatching_to(settings):
+            survived = survival.play(sandbox, lambda text: line(notes(), text))
+        checks += _checks_of(survived)
+        requests = len(sandbox.requests())
+    return Report(gitea, rows, checks, survived, requests, time.monotonic() - started)
 
 
 class _Tour:
@@ -320,6 +328,23 @@ def _checks(sandbox: Sandbox, repo: str, rows: list[Row]) -> list[Check]:
     ]
 
 
+def _checks_of(survived: Survival) -> list[Check]:
+    """Hold what was counted after the kill against what was promised."""
+    rows = survived.rows
+    return [
+        Check(
+            "nothing was lost: every task was completed, begun or not",
+            all(row.status == DispatchStatus.COMPLETED and row.closed for row in rows)
+            and len(rows) == len(survival.TASKS),
+        ),
+        Check(
+            "nothing was done twice: one attempt, one comment and one label for each",
+            all((row.attempts, row.comments, row.labels) == (1, 1, 1) for row in rows),
+        ),
+        Check("nothing is in doubt any more", survived.unsettled == 0),
+    ]
+
+
 # ---------------------------------------------------------------------------
 # Showing
 # ---------------------------------------------------------------------------
@@ -384,10 +409,16 @@ def print_report(report: Report) -> None:
     columns = ["task", "type", "decided by", "agent", "label", "comment", "status"]
     print_table(console, columns, [_cells(row) for row in report.rows])
     line(console)
-    counts = Counter(row.status for row in report.rows)
+    survived = report.survival
+    line(console, f"A worker was killed with {survived.begun} tasks begun, and another went on:")
+    columns = ["task", "agent", "attempts", "comments", "labels", "status"]
+    print_table(console, columns, [_survivor_cells(row) for row in survived.rows])
+    line(console)
+    counts = Counter([row.status for row in report.rows] + [row.status for row in survived.rows])
     line(
         console,
-        f"{len(report.rows)} tasks in {report.seconds:.1f} s over {report.requests} requests: "
+        f"{len(report.rows) + len(survived.rows)} tasks in {report.seconds:.1f} s "
+        f"over {report.requests} requests: "
         + ", ".join(f"{count} {status}" for status, count in counts.items())
         + ".",
     )
@@ -410,6 +441,18 @@ def _this_command() -> str:
     if found is not None and os.path.realpath(found) == os.path.realpath(called):
         return "timmy-dispatch"
     return shlex.quote(called)
+
+
+def _survivor_cells(row: Survivor) -> list[str | Text]:
+    """Return a row of the second table."""
+    return [
+        f"#{row.issue} {visible(row.task)}",
+        visible(row.agent),
+        str(row.attempts),
+        str(row.comments),
+        str(row.labels),
+        status_text(row.status),
+    ]
 
 
 def _cells(row: Row) -> list[str | Text]:

@@ -11,11 +11,13 @@ dies in between, the next process goes on::
 
 `_dispatcher` holds `Dispatcher` and `Dispatch`, `_values` what goes in and comes out, `_config`
 what the core is told of settings, agents and limits, `_calls` the calls of a program's own local
-agents and gates, `_errors` what can be raised. The work is done by the Rust core.
+agents and gates, `_doctor` what is said of a ledger without opening it, `_errors` what can be
+raised. The work is done by the Rust core.
 """
 
 from ._config import AgentOptions, Receive, Timing
 from ._dispatcher import Dispatch, Dispatcher
+from ._doctor import Finding, Inspection, Worker, check_ledger, inspect_ledger
 from ._errors import (
     DispatcherError,
     Forked,
@@ -51,7 +53,9 @@ __all__ = [
     "DispatcherError",
     "Effect",
     "Event",
+    "Finding",
     "Forked",
+    "Inspection",
     "LedgerError",
     "NotNow",
     "OtherTask",
@@ -69,4 +73,7 @@ __all__ = [
     "Timing",
     "Unknown",
     "Verdict",
+    "Worker",
+    "check_ledger",
+    "inspect_ledger",
 ]

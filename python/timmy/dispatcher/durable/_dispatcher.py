@@ -14,10 +14,11 @@ from uuid import UUID
 import timmy.dispatcher as dispatching
 
 from .. import TaskType, _core
-from . import _config
+from . import _config, _doctor
 from . import _reading as reading
 from ._calls import Calls, GateFunction, LocalAgent
 from ._config import AgentOptions, Busy, Receive, Timing
+from ._doctor import Finding
 from ._errors import DispatcherError, Refused
 from ._values import (
     Effect,
@@ -380,6 +381,15 @@ class Dispatcher:
         )
         return reading.plan(_core.plan(self._described(), _config.submission(task, wishes)))
 
+    async def examine(self) -> tuple[Finding, ...]:
+        """Look at all that it needs, open or not, and say what is wrong and what to do about it.
+
+        The settings, the server, the token and its scopes, the repository, labels, accounts,
+        endpoints, the webhook, the ledger and its workers. Nothing is changed or made. The agents
+        are those that are in force in the ledger, and this dispatcher's where it has none yet.
+        """
+        return await _doctor.examine(self._described())
+
     async def submit(
         self,
         task: Task,
@@ -497,12 +507,16 @@ class Dispatcher:
         moved: int = await self._open.relocate(old, new)
         return moved
 
-    async def events(self, after: int = 0) -> AsyncIterator[Event]:
+    async def events(self, after: int | None = 0) -> AsyncIterator[Event]:
         """Yield what happened, from behind that number on, and then what happens.
+
+        With None only what happens from now on.
 
         It ends when the dispatcher is closed.
         """
         opened = self._open
+        if after is None:
+            after = await opened.last_event()
         while entries := reading.events(await opened.events(after, _EVENTS)):
             for entry in entries:
                 yield entry

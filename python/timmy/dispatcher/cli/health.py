@@ -1,0 +1,158 @@
+"""`doctor`, and the commands that look after the ledger's file."""
+
+from collections import Counter
+from typing import Any
+
+import typer
+from rich.text import Text
+from timmy.dispatcher.durable import (
+    Dispatcher,
+    DispatcherError,
+    Finding,
+    Inspection,
+    check_ledger,
+    inspect_ledger,
+)
+
+from . import interrupts
+from .app import ENVIRONMENT, ExitCode, Json, app
+from .dispatches import plain
+from .display import line, print_json, results, visible
+from .place import LEDGER_ENVIRONMENT, Ledger, ask, end, place_of, prepare
+from .worker import (
+    WORKER_ENVIRONMENT,
+    Accounts,
+    Endpoints,
+    PublicUrl,
+    ReceiveAt,
+    Slots,
+    options,
+)
+
+_MARKS = {
+    "ok": ("ok      ", "green"),
+    "warning": ("warning ", "yellow"),
+    "error": ("ERROR   ", "bold red"),
+}
+
+
+@app.command(epilog=f"{ENVIRONMENT}\n{LEDGER_ENVIRONMENT}\n{WORKER_ENVIRONMENT}")
+def doctor(
+    ledger: Ledger = None,
+    accounts: Accounts = None,
+    endpoints: Endpoints = None,
+    slots: Slots = None,
+    receive: ReceiveAt = None,
+    public_url: PublicUrl = None,
+    as_json: Json = False,
+) -> None:
+    """Look at everything that durable dispatch needs, and say what to do.
+
+    Settings, server, token and its scopes, repository, labels, agents' accounts and endpoints,
+    webhook, clock, ledger and workers. Nothing is changed. Exit code 1 where something cannot
+    work. Give it the options, or the environment, of `run`.
+    """
+    given = options(accounts, endpoints, slots, receive, public_url, as_json=as_json)
+    try:
+        findings = interrupts.run(Dispatcher(place_of(ledger), **given).examine())
+    except DispatcherError as error:
+        end(error, as_json=as_json)
+    if as_json:
+        print_json([plain(finding) for finding in findings])
+    else:
+        _print_findings(findings)
+    wrong = any(finding.severity == "error" for finding in findings)
+    raise typer.Exit(ExitCode.FAILED if wrong else ExitCode.SUCCESS)
+
+
+def _print_findings(findings: tuple[Finding, ...]) -> None:
+    console = results()
+    width = max((len(finding.check) for finding in findings), default=0)
+    for finding in findings:
+        check = f"{visible(finding.check):<{width}}  "
+        line(
+            console,
+            Text.assemble(_MARKS[finding.severity], (check, "bold"), visible(finding.found)),
+        )
+        if finding.advice:
+            indent = " " * (len(_MARKS["ok"][0]) + width + 2)
+            line(
+                console,
+                Text.assemble(
+                    indent, "→ " if _fits(console, "→") else "-> ", visible(finding.advice)
+                ),
+            )
+    counts = Counter(str(finding.severity) for finding in findings)
+    line(console)
+    line(
+        console,
+        ", ".join(f"{counts[severity]} {word}" for severity, word in _WORDS if counts[severity])
+        + ".",
+    )
+
+
+_WORDS = (("ok", "as they should be"), ("warning", "warnings"), ("error", "errors"))
+
+
+def _fits(console: Any, text: str) -> bool:
+    """Tell whether the terminal's encoding has these characters."""
+    return not console.options.ascii_only or text.isascii()
+
+
+files = typer.Typer(
+    help="Look after the file that keeps dispatches.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(files, name="ledger")
+
+
+async def _nothing(dispatcher: Dispatcher) -> None:
+    """Opening it was all."""
+
+
+def _seen(place: str, *, as_json: bool) -> Inspection | None:
+    try:
+        return interrupts.run(inspect_ledger(place))
+    except DispatcherError as error:
+        end(error, as_json=as_json)
+
+
+@files.command(epilog=LEDGER_ENVIRONMENT)
+def migrate(ledger: Ledger = None, as_json: Json = False) -> None:
+    """Bring the ledger to the version of this program, or make it.
+
+    Every command does that too; this one does nothing else. Older programs cannot open it then.
+    """
+    place = prepare(ledger, make=True, as_json=as_json)
+    before = _seen(place, as_json=as_json)
+    ask(ledger, _nothing, as_json=as_json, make=True)
+    after = _seen(place, as_json=as_json)
+    old, new = before and before.version, after and after.version
+    if as_json:
+        print_json({"ledger": place, "from": old, "to": new})
+    elif old is None:
+        line(results(), f"{visible(place)} is made, with version {new}.")
+    elif old == new:
+        line(results(), f"{visible(place)} has version {new} already.")
+    else:
+        line(results(), f"{visible(place)} had version {old} and has {new} now.")
+
+
+@files.command(epilog=LEDGER_ENVIRONMENT)
+def check(ledger: Ledger = None, as_json: Json = False) -> None:
+    """Read the whole file and say what is wrong with it. Exit code 1 if anything is."""
+    place = prepare(ledger, make=False, as_json=as_json)
+    try:
+        wrong = interrupts.run(check_ledger(place))
+    except DispatcherError as error:
+        end(error, as_json=as_json)
+    seen = _seen(place, as_json=as_json)
+    if as_json:
+        print_json({"ledger": place, "wrong": list(wrong), **(plain(seen) if seen else {})})
+    elif wrong:
+        for what in wrong:
+            line(results(), Text.assemble(("ERROR   ", "bold red"), visible(what)))
+        line(results(), "Stop every worker, keep a copy, and go back to the last good backup.")
+    elif seen is not None:
+        workers = f"{len(seen.workers)} at work" if seen.workers else "nobody at work"
+        line(results(), f"{visible(place)}: whole; version {seen.version}, {workers}.")
+    raise typer.Exit(ExitCode.FAILED if wrong else ExitCode.SUCCESS)
