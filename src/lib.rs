@@ -12,9 +12,9 @@
 //! | [`channel`] | how a task reaches an agent: Gitea, HTTP API, in process | `net` |
 //! | [`gitea`] | the Gitea client: labels, comments, issues | `net` |
 //! | [`http`] | the one seam to the network | `net` |
+//! | [`watch`] | learning that an issue ended | `net` |
 //! | [`ledger`] | what must survive a crash: the state machine of a dispatch, and its ledger | `ledger` |
 //! | [`durable`] | the dispatcher that forgets nothing: ledger, effects, watching, gates | `durable` |
-//! | [`watch`] | learning that an issue ended | `net` |
 //! | [`sandbox`] | a Gitea stand-in on a loopback socket | `sandbox` |
 //!
 //! ```

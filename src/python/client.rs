@@ -11,9 +11,10 @@ use pyo3::types::{PyDict, PyList, PyString, PyTuple, PyType};
 
 use super::drive::Slot;
 use super::host::PyHost;
+use super::reply::PyReply;
 use super::runtime;
 use super::seams::{Name, Seams};
-use super::values::{PyReply, PyValue, cause_of, is_ordinary, text_of};
+use super::values::{PyValue, failure, text_of};
 use crate::dispatch::host::{Body, Failure, Fallible, GiteaClient, Host, Value};
 use crate::http::{
     Method, Native, Repeat, Request, Response, SendError, Transport, split_userinfo,
@@ -328,17 +329,6 @@ pub(super) async fn send(slot: &Slot, request: Request) -> PyResult<Result<Respo
             reason: "it is shutting down".to_owned(),
         })
     }))
-}
-
-/// An ordinary exception fails the step; a cancellation and its like leave the flow.
-pub(super) fn failure(error: PyErr) -> Failure<PyValue, PyErr> {
-    Python::attach(|py| {
-        if is_ordinary(py, &error) {
-            Failure::Failed(cause_of(py, error))
-        } else {
-            Failure::Escaped(error)
-        }
-    })
 }
 
 /// The document as it can be encoded, where its lone surrogates are why it could not.

@@ -10,8 +10,9 @@ use pyo3::types::{PyDict, PyString, PyTuple};
 
 use super::client::PyClient;
 use super::drive::Slot;
+use super::reply::PyReply;
 use super::seams::{Name, Seams, call};
-use super::values::{PyReply, PyValue, cause_of, is_ordinary, text_of};
+use super::values::{PyValue, cause_of, is_ordinary, text_of};
 use crate::channel;
 use crate::dispatch::flow::Attempted;
 use crate::dispatch::host::{Arg, Cause, Host, Level};

@@ -20,11 +20,13 @@ mod host;
 mod infer;
 mod mailbox;
 mod rank;
+mod reply;
 mod runtime;
 mod sandbox;
 mod seams;
 mod steps;
 mod values;
+mod watch;
 
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -8,7 +8,8 @@ use pyo3::types::{PyDict, PyString};
 
 use super::client::{self, PyClient};
 use super::host::{PyGitea, PyHost, SHOWN_TITLE, assignment_comment, join};
-use super::values::{PyReply, PyValue, first};
+use super::reply::PyReply;
+use super::values::{PyValue, failure, first};
 use crate::channel;
 use crate::dispatch::flow::{Attempted, Draft, Steps};
 use crate::dispatch::host::{Failure, Fallible, Host, Step, Value};
@@ -225,7 +226,7 @@ impl Steps for PyHost {
             Some(gitea.authorization.clone()),
             Some(headers),
         );
-        match client.open_if_chosen().await.map_err(client::failure) {
+        match client.open_if_chosen().await.map_err(failure) {
             Ok(_) => Ok(Ok(client)),
             Err(Failure::Failed(cause)) => Ok(Err(self.clean(cause))),
             Err(Failure::Escaped(escaped)) => Err(escaped),
@@ -253,10 +254,7 @@ impl Steps for PyHost {
             Err(failure) => Err(failure),
         };
         let raised = client::raised(&posted);
-        client
-            .exit(raised.as_ref())
-            .await
-            .map_err(client::failure)?;
+        client.exit(raised.as_ref()).await.map_err(failure)?;
         posted.map_err(|failure| match failure {
             Failure::Failed(cause) => Failure::Failed(self.clean(cause)),
             escaped => escaped,
@@ -266,7 +264,7 @@ impl Steps for PyHost {
     fn response(&self, reply: &PyReply) -> Fallible<PyValue, Self> {
         let read = |py: Python<'_>| self.cleaned_document(py, reply.document(py)?);
         Python::attach(read).map_err(|error| {
-            let mut failure = client::failure(error);
+            let mut failure = failure(error);
             if let (Failure::Failed(cause), PyReply::Native(answer)) = (&mut failure, reply) {
                 cause.text += &gitea::answer::encoding(answer).unwrap_or_default();
             }
