@@ -10,11 +10,11 @@ mod bare;
 mod queue;
 
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use timmy_dispatcher::ledger::machine::{Channel, Closer, Event, Plan};
+use timmy_dispatcher::ledger::machine::{Channel, Closer, Effect, Event, Plan};
 use timmy_dispatcher::ledger::{Agent, Answer, Errand, Ledger, Options, Submission};
 use tokio::task::JoinSet;
 
@@ -76,7 +76,7 @@ async fn claim(ledger: &Ledger, count: usize) -> Result<(), Failed> {
         let claims = ledger.claim(vec!["kimi".to_owned()], AT_ONCE).await?;
         left = left.saturating_sub(claims.len());
         if claims.is_empty() {
-            tokio::task::yield_now().await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
     Ok(())
@@ -95,45 +95,39 @@ async fn recorded(ledger: &Ledger, count: usize) -> Result<f64, Failed> {
     Ok(rate(count, began))
 }
 
-async fn answer(ledger: &Ledger, errands: Vec<Errand>) -> Result<(), Failed> {
-    let answer = |errand: Errand| {
-        let ledger = ledger.clone();
-        async move {
-            ledger.answered(&errand, Answer::Taken(Some(1))).await?;
-            Ok(())
-        }
-    };
-    each(errands.into_iter().map(answer).collect()).await
+/// What follows an effect: its answer, and after a label what the agent does.
+async fn follow(ledger: Ledger, errand: Errand) -> Result<Effect, Failed> {
+    ledger.answered(&errand, Answer::Taken(Some(1))).await?;
+    if errand.effect == Effect::Label {
+        let (id, fence) = (errand.dispatch, errand.fence);
+        ledger.record(id, Event::SignOfLife { fence }).await?;
+        let by = Closer::Agent;
+        ledger.record(id, Event::Finished { fence, by }).await?;
+    }
+    Ok(errand.effect)
 }
 
-/// Whole lives a second: comment, label, sign of life, end, label off.
+/// Whole lives a second: comment, label, sign of life, end, label off; all at the same time.
 async fn lives(ledger: &Ledger, count: usize) -> Result<f64, Failed> {
     let began = Instant::now();
-    for _ in 0..count / AT_ONCE {
-        submit(ledger, AT_ONCE).await?;
-        let claims = ledger.claim(vec!["kimi".to_owned()], AT_ONCE).await?;
-        for _ in ["comment", "label"] {
-            answer(ledger, ledger.send(AT_ONCE).await?).await?;
+    let effects = async {
+        let mut left = count;
+        let mut callers = JoinSet::new();
+        while left > 0 {
+            for errand in ledger.send(AT_ONCE).await? {
+                callers.spawn(follow(ledger.clone(), errand));
+            }
+            while let Some(done) = match callers.len() {
+                0..AT_ONCE => callers.try_join_next(),
+                _ => callers.join_next().await,
+            } {
+                left -= usize::from(done?? == Effect::Unlabel);
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        let tell = |event: fn(u64) -> Event| {
-            let tell = |(id, fence)| {
-                let ledger = ledger.clone();
-                async move {
-                    ledger.record(id, event(fence)).await?;
-                    Ok(())
-                }
-            };
-            let told = claims.iter().map(|claim| (claim.id, claim.fence)).map(tell);
-            each(told.collect())
-        };
-        tell(|fence| Event::SignOfLife { fence }).await?;
-        tell(|fence| Event::Finished {
-            fence,
-            by: Closer::Agent,
-        })
-        .await?;
-        answer(ledger, ledger.send(AT_ONCE).await?).await?;
-    }
+        Ok(())
+    };
+    tokio::try_join!(submit(ledger, count), claim(ledger, count), effects)?;
     let left = ledger.list(false, 1).await?;
     assert!(left.is_empty(), "not over: {left:?}");
     Ok(rate(count, began))
@@ -185,7 +179,12 @@ async fn reclaimed(at: &str, open_rows: usize) -> Result<(Duration, Duration), F
 }
 
 /// A PostgreSQL of its own, while this is kept.
-struct Server(Child, String);
+struct Server {
+    script: Child,
+    url: String,
+    /// Or the script could not say the rest.
+    _output: BufReader<ChildStdout>,
+}
 
 impl Server {
     fn start() -> Result<Self, Failed> {
@@ -195,16 +194,20 @@ impl Server {
             .stdout(Stdio::piped())
             .spawn()?;
         let mut url = String::new();
-        let output = script.stdout.take().ok_or("no output")?;
-        BufReader::new(output).read_line(&mut url)?;
-        Ok(Self(script, url.trim_end().to_owned()))
+        let mut output = BufReader::new(script.stdout.take().ok_or("no output")?);
+        output.read_line(&mut url)?;
+        Ok(Self {
+            script,
+            url: url.trim_end().to_owned(),
+            _output: output,
+        })
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        drop(self.0.stdin.take());
-        let _ = self.0.wait();
+        drop(self.script.stdin.take());
+        let _ = self.script.wait();
     }
 }
 
@@ -262,9 +265,9 @@ async fn main() -> Result<(), Failed> {
     std::fs::remove_dir_all(&folder)?;
     done?;
     let server = Server::start()?;
-    let schema = |name: &str| format!("{}?schema={name}", server.1);
+    let schema = |name: &str| format!("{}?schema={name}", server.url);
     measure("PostgreSQL", schema, count, open_rows).await?;
-    let queue = queue::rate(&server.1, count).await?;
+    let queue = queue::rate(&server.url, count).await?;
     println!(
         "  a queue of one table, one SKIP LOCKED job at a time over 16 connections: {queue:.0}/s"
     );

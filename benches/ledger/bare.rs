@@ -108,10 +108,10 @@ const ATTEMPT: Sql = Sql(
 );
 const SLOT: Sql = Sql(
     "UPDATE slots SET dispatch_id = r.value ->> 0, fence = 1 FROM json_each($1) AS r \
-     WHERE agent = 'kimi' AND slot = r.value ->> 1",
+     WHERE agent = r.value ->> 2 AND slot = r.value ->> 1",
     "UPDATE slots SET dispatch_id = r.id::uuid, fence = 1 \
-     FROM unnest($1::text[], $2::text[]) AS r(id, slot) \
-     WHERE agent = 'kimi' AND slots.slot = r.slot::bigint",
+     FROM unnest($1::text[], $2::text[], $3::text[]) AS r(id, slot, agent) \
+     WHERE slots.agent = r.agent AND slots.slot = r.slot::bigint",
 );
 const MOVE: Sql = Sql(
     "UPDATE dispatches SET state = r.value ->> 1, owner = r.value ->> 0 \
@@ -232,7 +232,8 @@ async fn record(
     let claimed = all(&texts.claimed, AT_ONCE);
     database.write(&MOVE, &[&ready, &claimed]).await?;
     database.write(&ATTEMPT, &[&ready]).await?;
-    database.write(&SLOT, &[&ready, &slots]).await?;
+    let agents = all("kimi", AT_ONCE);
+    database.write(&SLOT, &[&ready, &slots, &agents]).await?;
     let effects = ids(AT_ONCE * 2);
     let nonces: Vec<String> = (0..AT_ONCE * 2)
         .map(|_| Uuid::new_v4().to_string())

@@ -30,12 +30,17 @@ pub(crate) async fn rate(url: &str, count: usize) -> Result<f64, Failed> {
                 )
                 .execute(&mut connection)
                 .await?;
-                let id: i64 = sqlx::query_scalar(
-                    "UPDATE jobs SET state = 'running' WHERE id = (SELECT id FROM jobs \
-                     WHERE state = 'ready' ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING id",
-                )
-                .fetch_one(&mut connection)
-                .await?;
+                // The others may have locked all that are ready this moment.
+                let id: i64 = loop {
+                    let taken = sqlx::query_scalar(
+                        "UPDATE jobs SET state = 'running' WHERE id = (SELECT id FROM jobs \
+                         WHERE state = 'ready' ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED) \
+                         RETURNING id",
+                    );
+                    if let Some(id) = taken.fetch_optional(&mut connection).await? {
+                        break id;
+                    }
+                };
                 sqlx::query("UPDATE jobs SET state = 'done' WHERE id = $1")
                     .bind(id)
                     .execute(&mut connection)

@@ -19,6 +19,14 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The schema where none is named.
 const SCHEMA: &str = "timmy_dispatcher";
 
+/// Every statement has its index, but the statistics of a new ledger say that its tables are too
+/// small to need one, and a plan stays. And whoever is stopped in the middle of a transaction must
+/// not keep rows for ever.
+const SETTINGS: &[(&str, &str)] = &[
+    ("enable_seqscan", "off"),
+    ("idle_in_transaction_session_timeout", "30000"),
+];
+
 /// Where a ledger lies.
 #[derive(Debug, Clone)]
 pub(in crate::ledger) enum Place {
@@ -132,10 +140,13 @@ impl Database {
             .map_err(unusable)?
             .application_name("timmy-dispatcher")
             .disable_statement_logging();
-        if pooled {
+        options = if pooled {
             // A pooler refuses settings at the start that it does not know.
-            options = options.extra_float_digits(None).statement_cache_capacity(0);
-        }
+            options.extra_float_digits(None).statement_cache_capacity(0)
+        } else {
+            let path = ("search_path", schema);
+            options.options(SETTINGS.iter().copied().chain([path]))
+        };
         let place = Place::Server(format!(
             "postgresql://{}:{}/{} ({schema})",
             options.get_host(),
@@ -250,9 +261,16 @@ impl Database {
                 pooled,
             } => {
                 let connection: PgConnection = options.connect().await?;
+                let mut begin = "BEGIN".to_owned();
+                if *pooled {
+                    let path = ("search_path", schema.as_str());
+                    for (name, value) in SETTINGS.iter().copied().chain([path]) {
+                        begin.push_str(&format!("; SET LOCAL {name} TO {value}"));
+                    }
+                }
                 Connection::Postgres {
                     connection,
-                    begin: format!("BEGIN; SET LOCAL search_path TO {schema}"),
+                    begin,
                     persistent: !pooled,
                 }
             }

@@ -61,8 +61,8 @@ pub(super) enum Connection {
     Sqlite(SqliteConnection),
     Postgres {
         connection: PgConnection,
-        /// The beginning of every transaction. The schema is named there, because behind a pooler
-        /// the next transaction may be another server's.
+        /// The beginning of every transaction. Behind a pooler the settings are made there, for the
+        /// next transaction may be another server's.
         begin: String,
         /// Whether statements are kept by name, which a pooler's next server would not know.
         persistent: bool,

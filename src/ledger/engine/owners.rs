@@ -21,7 +21,7 @@ use crate::ledger::store::{Agent, LedgerError, WorkerRecord};
 
 /// So many dispatches at most are taken over in one transaction, so that the first can be looked
 /// after at once.
-const BATCH: i64 = 500;
+const BATCH: i64 = 200;
 
 /// A locked file.
 #[derive(Debug)]

@@ -102,7 +102,7 @@ CREATE TABLE outbox (
     UNIQUE (dispatch_id, fence, effect)
 );
 
-CREATE INDEX outbox_open ON outbox (phase, not_before) WHERE settled = 0;
+CREATE INDEX outbox_open ON outbox (phase, not_before, id) WHERE settled = 0;
 CREATE INDEX outbox_order ON outbox (dispatch_id, fence, position) WHERE settled = 0;
 
 CREATE TABLE agents (

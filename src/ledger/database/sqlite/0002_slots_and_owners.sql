@@ -20,3 +20,7 @@ CREATE INDEX slots_free ON slots (agent, slot) WHERE dispatch_id IS NULL;
 ALTER TABLE owners ADD COLUMN seen_at INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE owners ADD COLUMN session INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE owners ADD COLUMN gone INTEGER NOT NULL DEFAULT 0;
+
+-- In the order in which effects are sent, so that the first of many are found without the others.
+DROP INDEX outbox_open;
+CREATE INDEX outbox_open ON outbox (phase, not_before, id) WHERE settled = 0;
