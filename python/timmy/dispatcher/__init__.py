@@ -22,6 +22,7 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from importlib import import_module
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from .durable import Dispatcher as Dispatcher
     from .durable import DispatcherError as DispatcherError
     from .durable import Task as Task
+    from .ranking import RankedClassifier as RankedClassifier
+    from .ranking import Ranking as Ranking
+    from .ranking import rank_task_types as rank_task_types
 
 logger = logging.getLogger(__name__)
 
@@ -288,9 +292,6 @@ class Classifier:
 
 # It needs the names above.
 from . import _inference  # noqa: E402
-from .ranking import RankedClassifier as RankedClassifier  # noqa: E402
-from .ranking import Ranking as Ranking  # noqa: E402
-from .ranking import rank_task_types as rank_task_types  # noqa: E402
 
 
 async def _post_gitea_comment(
@@ -547,13 +548,18 @@ atexit.register(_core.shut_down)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_core.after_fork)
 
-#: Names of durable dispatch, which is imported when one of them is asked for.
-_OF_DURABLE = frozenset({"Dispatcher", "DispatcherError", "Task"})
+#: Names of modules that are imported when one of their names is asked for.
+_LATER = {
+    "Dispatcher": "durable",
+    "DispatcherError": "durable",
+    "Task": "durable",
+    "RankedClassifier": "ranking",
+    "Ranking": "ranking",
+    "rank_task_types": "ranking",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _OF_DURABLE:
-        from . import durable  # noqa: PLC0415
-
-        return getattr(durable, name)
+    if name in _LATER:
+        return getattr(import_module(f".{_LATER[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

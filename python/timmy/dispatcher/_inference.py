@@ -19,10 +19,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import DispatchResult, TaskType, logger
-from .ranking import RankedClassifier, Ranking, rank_task_types
+
+if TYPE_CHECKING:
+    from .ranking import RankedClassifier, Ranking
 
 #: How many words go into the log and the metadata.
 _WORDS = 5
@@ -115,7 +117,10 @@ def decide(settings: Any, title: Any, description: Any) -> Decision | None:
     if ranked is None or not (isinstance(title, str) and isinstance(description, str)):
         return None
     below, minimum, path = ranked.below, ranked.min_confidence, ranked.model
-    rank = _model(path, _stamp(path)).rank if path else rank_task_types
+    # What nobody ranks with is not imported.
+    from . import ranking as ranks  # noqa: PLC0415
+
+    rank = _model(path, _stamp(path)).rank if path else ranks.rank_task_types
     ranking = rank(title, description)
     if ranking.probability >= minimum:
         return Decision(ranking, ranking.task_type, None, minimum)
@@ -154,4 +159,6 @@ def _stamp(path: str) -> tuple[int, int]:
 
 @lru_cache(maxsize=4)
 def _model(path: str, _stamped: tuple[int, int]) -> RankedClassifier:
+    from .ranking import RankedClassifier  # noqa: PLC0415
+
     return RankedClassifier.load(path)

@@ -17,7 +17,6 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from os import PathLike
 from typing import Any
 
@@ -224,7 +223,7 @@ class RankedClassifier:
         Raises:
             ValueError: Too few examples, or a weight that is not a positive number.
         """
-        vectors = (files(__package__) / "routing" / "vectors.bin").read_bytes()
+        vectors = _shipped("vectors.bin")
         return cls._of(_core.RankedClassifier.train(_parts(examples), seed, features, vectors))
 
     def save(self, path: str | PathLike[str]) -> None:
@@ -304,9 +303,16 @@ def read_examples(path: str | PathLike[str], *, weight: float = 1.0) -> list[Exa
         return list(_examples(lines, os.fspath(path), weight))
 
 
+def _shipped(name: str) -> bytes:
+    """Read what training takes from the package."""
+    from importlib.resources import files  # noqa: PLC0415
+
+    return (files(__package__) / "routing" / name).read_bytes()
+
+
 def shipped_examples() -> list[Example]:
     """Return what the shipped model was trained on."""
-    text = (files(__package__) / "routing" / "train.jsonl").read_text(encoding="utf-8")
+    text = _shipped("train.jsonl").decode()
     return list(_examples(text.splitlines(), "the shipped texts", 1.0))
 
 
