@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::dispatcher::{Inner, Stage};
+use super::inner::{Inner, Stage};
 use super::work::reached;
 use crate::http::Transport;
 

@@ -20,7 +20,8 @@
 //!
 //! | module | what it does |
 //! |---|---|
-//! | `dispatcher` | what a program sees: open, submit, wait, steer |
+//! | `builder`, `dispatcher` | what a program sees: open; submit, wait, steer |
+//! | `inner` | what all parts of an open dispatcher share |
 //! | `settings` | times, limits and policies |
 //! | `decide` | what kind of work a task is |
 //! | `plan` | who is to do a task, and what is missing for it |
@@ -37,12 +38,14 @@
 
 pub mod agents;
 mod breaker;
+mod builder;
 mod decide;
 mod dispatcher;
 mod doctor;
 pub mod effects;
 mod follow;
 pub mod gates;
+mod inner;
 mod order;
 mod plan;
 mod review;
@@ -53,8 +56,9 @@ mod waiters;
 pub mod watch;
 mod work;
 
+pub use builder::Builder;
 pub use decide::{Below, Inference};
-pub use dispatcher::{Builder, Dispatch, Dispatcher, DispatcherError};
+pub use dispatcher::{Dispatch, Dispatcher, DispatcherError};
 pub use doctor::{Finding, Severity};
 pub use gates::{NamedGate, Question, Verdict};
 pub use order::{Gate, Order, Terms};

@@ -7,8 +7,8 @@ use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::dispatcher::{Inner, Stage};
 use super::gates::{Review, Verdict};
+use super::inner::{Inner, Stage};
 use super::order::Order;
 use super::work::reached;
 use crate::http::Transport;

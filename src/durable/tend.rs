@@ -11,7 +11,8 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::agents::{LocalReport, Said, StatusPolls, kept};
-use super::dispatcher::{DispatcherError, Inner, Stage};
+use super::dispatcher::DispatcherError;
+use super::inner::{Inner, Stage};
 use super::order::Terms;
 use super::settings::Policy;
 use super::watch::{

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::dispatcher::{Engaged, Inner, Stage};
+use super::inner::{Engaged, Inner, Stage};
 use super::watch::{Received, Receiver};
 use super::{follow, review, tend};
 use crate::http::Transport;

@@ -17,7 +17,7 @@ use std::future::Future;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::dispatcher::Builder;
+use super::builder::Builder;
 use super::plan::Team;
 use super::server::Server;
 use crate::gitea::GiteaError;
