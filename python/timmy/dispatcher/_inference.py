@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from . import DispatchResult, TaskType, logger
+from . import DispatchResult, TaskType, _core, logger
 
 if TYPE_CHECKING:
     from .ranking import RankedClassifier, Ranking
@@ -131,7 +131,7 @@ def decide(settings: Any, title: Any, description: Any) -> Decision | None:
 def _text(settings: Any, name: str, variable: str) -> str:
     value = getattr(settings, name, None)
     if not isinstance(value, str) or not value.strip():
-        value = os.environ.get(variable, "")
+        value = _core.environment(variable) or ""
     return value.strip()
 
 

@@ -7,7 +7,7 @@ from timmy.dispatcher import _http
 
 
 @pytest.fixture
-def limits():
+def limits(monkeypatch):
     """A way of sending that keeps the limits it is made with."""
     made = []
 
@@ -15,9 +15,8 @@ def limits():
         made.append(timeout)
         return httpx.AsyncClient(timeout=timeout)
 
-    d.use_http(client)
-    yield made
-    d.use_http("auto")
+    monkeypatch.setattr(_http, "_chosen", client)
+    return made
 
 
 async def test_the_limits(gitea, limits, agent_url, slept):
