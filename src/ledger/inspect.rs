@@ -1,8 +1,8 @@
 //! A look at a ledger from outside, without changing it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::database::{Connection, Database, Fault, Mode, Place, Sql};
+use super::database::{Connection, Database, Fault, Mode, Sql};
 use super::engine;
 use super::handle::{Ledger, Options};
 use super::store::{Inspection, LedgerError};
@@ -10,7 +10,8 @@ use super::store::{Inspection, LedgerError};
 impl Ledger {
     /// A place as it may be shown, and the file where it is one.
     #[cfg(feature = "durable")]
-    pub(crate) fn locate(at: &Path) -> Result<(String, Option<PathBuf>), LedgerError> {
+    pub(crate) fn locate(at: &Path) -> Result<(String, Option<std::path::PathBuf>), LedgerError> {
+        use super::database::Place;
         let database = Database::at(at)?;
         let file = match database.place() {
             Place::File(path) => Some(path.clone()),

@@ -79,9 +79,14 @@ impl Database {
         match scheme {
             "postgresql" | "postgres" => Self::postgres(url),
             "sqlite" => match url.strip_prefix("sqlite:///") {
+                // What stands behind the question mark is SQLite's: `mode=ro`.
+                Some(path) if path.contains('?') => {
+                    let options = SqliteConnectOptions::from_str(&format!("sqlite://{path}"));
+                    Self::sqlite(options.map_err(unusable)?)
+                }
                 Some(path) => Self::file(Path::new(path)),
                 None => Err(LedgerError::Unusable(
-                    "a ledger lies at sqlite:///relative/path or sqlite:////absolute/path"
+                    "a ledger needs a file: sqlite:///relative/path or sqlite:////absolute/path"
                         .to_owned(),
                 )),
             },
