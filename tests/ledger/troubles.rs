@@ -178,7 +178,7 @@ async fn a_foreign_or_newer_schema_is_left_alone() {
     let refused = Ledger::open(place.ledger(), agents(1), options())
         .await
         .unwrap_err();
-    let (found, known) = (99, 2);
+    let (found, known) = (99, 3);
     assert_eq!(refused, LedgerError::Newer { found, known });
 
     for (place, why) in [

@@ -17,6 +17,7 @@ const SQLITE: &[&str] = &[
 const POSTGRES: &[&str] = &[
     include_str!("postgres/0001_ledger.sql"),
     include_str!("postgres/0002_revisions.sql"),
+    include_str!("postgres/0003_turns.sql"),
 ];
 
 /// What is left to be done for a ledger of that version.

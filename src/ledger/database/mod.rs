@@ -7,14 +7,13 @@ mod inherited;
 mod migrate;
 mod rows;
 
-use std::time::Duration;
-
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{
     Arguments as _, AssertSqlSafe, Connection as _, FromRow, PgConnection, Postgres, Sqlite,
     SqliteConnection,
 };
+use uuid::Uuid;
 
 pub(super) use connect::{Database, Place};
 pub(super) use fault::Fault;
@@ -107,23 +106,18 @@ impl Connection {
         })
     }
 
-    /// Whether a transaction was kept whose end was not heard of. `None`: nobody knows.
-    pub(super) async fn was_kept(&mut self, id: i64) -> Result<Option<bool>, Fault> {
-        const STATUS: Sql = Sql::both("SELECT pg_xact_status($1::text::xid8)");
-        let id = id.to_string();
-        loop {
-            let mut transaction = self.begin(Mode::Read).await?;
-            let status: Option<(Option<String>,)> =
-                transaction.first(STATUS, &[Param::Text(&id)]).await?;
-            transaction.end().await?;
-            match status.and_then(|(status,)| status).as_deref() {
-                Some("committed") => return Ok(Some(true)),
-                Some("aborted") => return Ok(Some(false)),
-                // Its session has not noticed yet that nobody listens.
-                Some("in progress") => tokio::time::sleep(Duration::from_millis(10)).await,
-                _ => return Ok(None),
-            }
-        }
+    /// Whether a process's transaction was kept whose end was not heard of. `None`: nobody knows.
+    ///
+    /// Each counts its turn in the process's row. (The status of a transaction would not do: a
+    /// number that was lost in a crash is given to somebody else's.)
+    pub(super) async fn was_kept(&mut self, owner: Uuid, turn: i64) -> Result<Option<bool>, Fault> {
+        // The lock waits for a session that has not noticed yet that nobody listens.
+        const TURN: Sql = Sql::both("SELECT turn FROM owners WHERE id = $1::uuid FOR UPDATE");
+        let owner = owner.to_string();
+        let mut transaction = self.begin(Mode::Write).await?;
+        let last: Option<(i64,)> = transaction.first(TURN, &[Param::Text(&owner)]).await?;
+        transaction.end().await?;
+        Ok(last.map(|(last,)| last >= turn))
     }
 
     pub(super) async fn close(self) {

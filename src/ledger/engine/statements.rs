@@ -31,8 +31,8 @@ pub(super) const SCENE: Sql = Sql {
 pub(super) const RENEW: Sql = Sql {
     sqlite: "UPDATE owners SET seen_at = $1, expires_at = $2 WHERE id = $3 AND gone = 0 \
         RETURNING 0",
-    postgres: "UPDATE owners SET seen_at = $1, expires_at = $2 WHERE id = $3::uuid AND gone = 0 \
-        RETURNING pg_current_xact_id()::text::bigint",
+    postgres: "UPDATE owners SET seen_at = $1, expires_at = $2, turn = turn + 1 \
+        WHERE id = $3::uuid AND gone = 0 RETURNING turn",
 };
 
 /// id, idempotency key, subject → id, task, key, subject while unfinished.

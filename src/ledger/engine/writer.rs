@@ -232,7 +232,7 @@ impl Writer {
         if let Commit::Doubtful(transaction, error) = commit {
             *connection = None;
             let mut open = self.database.connect(true).await?;
-            let kept = open.was_kept(transaction).await;
+            let kept = open.was_kept(self.owner, transaction).await;
             open.close().await;
             match kept? {
                 Some(true) => {}
