@@ -1,6 +1,8 @@
 //! Workers as real processes, killed at random and at every named point.
 
 use std::collections::HashMap;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -210,4 +212,37 @@ async fn a_full_disk_stops_it_and_loses_nothing() {
     assert!(said.contains("disk"), "{said}");
     assert!(start(&place, TASKS, 2, None).wait().unwrap().success());
     check(&place, TASKS).await;
+}
+
+#[tokio::test]
+async fn a_ledger_that_may_not_be_written_says_so() {
+    let place = Place::new(Dialect::Sqlite);
+    drop(place.open().await);
+    let own = place.folder.join("worker");
+    std::fs::copy(worker(), &own).unwrap();
+    let may = |path: &Path, mode| {
+        std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    };
+    may(Path::new(place.ledger()), 0o444);
+    may(&place.folder, 0o555);
+    let user = Command::new("id").arg("-u").output().unwrap().stdout;
+    let mut command = if user == b"0\n" {
+        // Root may write everything.
+        let mut other = Command::new("setpriv");
+        other.args(["--reuid=65534", "--clear-groups"]).arg(own);
+        other
+    } else {
+        Command::new(own)
+    };
+    command.arg(place.ledger());
+    let refused = command
+        .arg(place.folder.join("server"))
+        .arg("1")
+        .output()
+        .unwrap();
+    may(&place.folder, 0o755);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    let why = said.contains("denied") || said.contains("readonly");
+    assert!(why, "{said}");
 }
