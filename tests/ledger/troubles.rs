@@ -178,8 +178,8 @@ async fn a_foreign_or_newer_schema_is_left_alone() {
     let refused = Ledger::open(place.ledger(), agents(1), options())
         .await
         .unwrap_err();
-    let (found, known) = (99, 3);
-    assert_eq!(refused, LedgerError::Newer { found, known });
+    let newer = matches!(refused, LedgerError::Newer { found: 99, .. });
+    assert!(newer, "{refused}");
 
     for (place, why) in [
         ("mysql://there/db", "not at mysql://"),
