@@ -33,6 +33,7 @@
 //! | [`watch`] | what becomes of what was handed out; webhooks and callbacks |
 //! | `review`, [`gates`] | what must hold before a task counts as done |
 //! | `follow`, `waiters` | who waits for a dispatch is woken |
+//! | `restored` | a ledger that was restored from an older copy |
 //! | `server`, `breaker` | the Gitea that it works on, and when a destination is left alone |
 //! | `doctor` | says what is wrong around it, and what to do |
 
@@ -48,6 +49,7 @@ pub mod gates;
 mod inner;
 mod order;
 mod plan;
+mod restored;
 mod review;
 mod server;
 mod settings;
@@ -63,5 +65,6 @@ pub use doctor::{Finding, Severity};
 pub use gates::{NamedGate, Question, Verdict};
 pub use order::{Gate, Order, Terms};
 pub use plan::{AgentOptions, Planned, Refused, Wishes};
+pub use restored::Restored;
 pub use server::Server;
 pub use settings::{Busy, Policy, Receive, Timing};

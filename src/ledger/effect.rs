@@ -96,6 +96,8 @@ named! {
         Hasten = "hasten",
         /// [`Event::Abandon`].
         Abandon = "abandon",
+        /// [`Event::Restored`].
+        Restored = "restored",
     }
 }
 
@@ -142,6 +144,11 @@ pub enum Event {
     Hasten,
     /// Somebody gives it up, whatever became of it.
     Abandon,
+    /// The ledger is an older copy: whatever it says, it may have been sent.
+    Restored {
+        /// The time.
+        now: i64,
+    },
 }
 
 impl Event {
@@ -159,6 +166,7 @@ impl Event {
             Self::Drop => EventKind::Drop,
             Self::Hasten => EventKind::Hasten,
             Self::Abandon => EventKind::Abandon,
+            Self::Restored { .. } => EventKind::Restored,
         }
     }
 }
@@ -249,7 +257,10 @@ impl Action {
         match (self, event) {
             (Self::Count, _) => row.sends += 1,
             (Self::Uncount, _) => row.sends = row.sends.saturating_sub(1),
-            (Self::Quarantine, Event::Lost { now } | Event::Taken { now }) => {
+            (
+                Self::Quarantine,
+                Event::Lost { now } | Event::Taken { now } | Event::Restored { now },
+            ) => {
                 row.not_before = now.saturating_add(row.quarantine);
             }
             // Never shortens a quarantine.
@@ -303,6 +314,7 @@ pub static TABLE: &[Transition] = &[
     row(&[Ready], On::Drop, &[], Dropped, &[]),
     row(&[Ready], On::Hasten, &[], Ready, &[Action::DoNotWait]),
     row(&[Ready, InDoubt, Settling], On::Abandon, &[], Dropped, &[]),
+    row(&[Ready, Sending, InDoubt, Settling], On::Restored, &[], InDoubt, &[Action::Quarantine]),
     row(&[Sending], On::Taken, &[If::SentOnce], Done, &[]),
     row(&[Sending], On::Taken, &[If::SameKey], Done, &[]),
     row(&[Sending], On::Taken, &[], Settling, &[Action::Quarantine]),

@@ -386,6 +386,16 @@ impl Ledger {
         ask!(self, Request::Relocate(from, to), Outcome::Count)
     }
 
+    /// The ledger was restored from an older copy, and nobody works on it yet: the next fence of each
+    /// dispatch is far above any that may be in use, every effect that is not settled is in doubt, and
+    /// what is open is held. Yields what is to be looked up before it is released.
+    ///
+    /// # Errors
+    /// [`LedgerError::Database`].
+    pub async fn restored(&self) -> Result<Vec<Uuid>, LedgerError> {
+        ask!(self, Request::Restored, Outcome::Ids)
+    }
+
     /// Gives a dispatch that is not handed out another task and plan, with how it came to them, and
     /// releases it where it is held. False: it is handed out, or has ended.
     ///

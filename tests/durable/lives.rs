@@ -502,3 +502,64 @@ async fn a_timeout_that_no_lease_would_allow_is_refused() {
         "{text}"
     );
 }
+
+#[tokio::test]
+async fn a_ledger_from_a_copy_hands_nothing_over_twice() {
+    for version in VERSIONS {
+        let world = World::new(version);
+        let dispatcher = world.open().await;
+        let (first, second, third) = (world.task("one"), world.task("two"), world.task("three"));
+        let live = dispatcher.submit(&first, &wishes()).await.unwrap().id();
+        until(&dispatcher, live, Phase::HandedOver).await;
+        let later = dispatcher.submit(&second, &wishes()).await.unwrap().id();
+        let claude = Wishes {
+            route: vec![AgentName::CLAUDE_CODE],
+            ..wishes()
+        };
+        let agent = || Some("claude_code".to_owned());
+        dispatcher.pause(agent(), true).await.unwrap();
+        let queued = dispatcher.submit(&third, &claude).await.unwrap().id();
+        dispatcher.close(Duration::from_secs(5)).await;
+        drop(dispatcher);
+        let copies = ["db", "db-wal"].map(|ending| {
+            let file = world.ledger().with_extension(ending);
+            (file.clone(), std::fs::read(file).ok())
+        });
+
+        // What the copy does not know: the second task is handed over too.
+        let dispatcher = world.open().await;
+        dispatcher.cancel(live).await.unwrap();
+        until(&dispatcher, later, Phase::HandedOver).await;
+        dispatcher.close(Duration::from_secs(5)).await;
+        drop(dispatcher);
+        let _ = std::fs::remove_file(world.ledger().with_extension("db-shm"));
+        for (file, content) in copies {
+            match content {
+                Some(content) => std::fs::write(file, content).unwrap(),
+                None => drop(std::fs::remove_file(file)),
+            }
+        }
+
+        let visitor = world.builder(World::policy()).visit().await.unwrap();
+        let restored = visitor.restored().await.unwrap();
+        let held = |id| {
+            let found = restored.iter().find(|one| one.id == id).unwrap();
+            let why = found.held.as_deref();
+            why.is_some_and(|why| why.starts_with("it was handed over"))
+        };
+        assert_eq!(
+            [held(live), held(later), held(queued)],
+            [false, true, false]
+        );
+        let dispatcher = world.open().await;
+        dispatcher.pause(agent(), false).await.unwrap();
+        let record = until(&dispatcher, queued, Phase::HandedOver).await;
+        assert_eq!(record.state.fence, 1001);
+        let assigned = world.comments(second.issue_number.unwrap());
+        let assigned = assigned
+            .iter()
+            .filter(|text| text.starts_with("## Assigned"));
+        assert_eq!(assigned.count(), 1);
+        dispatcher.close(Duration::from_secs(5)).await;
+    }
+}

@@ -29,7 +29,7 @@ pub(super) fn marked(comments: &[Comment], marker: &str, me: &User) -> Vec<i64> 
 }
 
 /// Whether they are the same account, renamed or not.
-pub(super) fn is(user: &User, me: &User) -> bool {
+pub(in crate::durable) fn is(user: &User, me: &User) -> bool {
     if user.id == 0 || me.id == 0 {
         user.is(&me.login)
     } else {

@@ -371,6 +371,18 @@ pub(super) const RELOCATE: Sql = Sql {
         FROM unnest($3::text[], $4::text[]) AS r(id, task) WHERE dispatches.id = r.id::uuid",
 };
 
+/// gap: of all, finished or not.
+pub(super) const GAP: Sql = Sql {
+    sqlite: "UPDATE dispatches SET state = json_set(state, '$.gap', $1)",
+    postgres: "UPDATE dispatches SET state = jsonb_set(state::jsonb, '{gap}', to_jsonb($1::bigint))",
+};
+
+/// The dispatches that are not finished.
+pub(super) const OPEN: Sql = Sql {
+    sqlite: "SELECT id FROM dispatches WHERE finished_at IS NULL ORDER BY id",
+    postgres: "SELECT id::text FROM dispatches WHERE finished_at IS NULL ORDER BY id",
+};
+
 /// id, task.
 pub(super) const REPLAN: Sql = Sql {
     sqlite: "UPDATE dispatches SET task = $2 WHERE id = $1",

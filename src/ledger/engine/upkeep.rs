@@ -8,7 +8,12 @@ use uuid::Uuid;
 use super::group::Group;
 use super::{count, millis, parse, statements as sql};
 use crate::ledger::database::{Fault, Param, Rows};
+use crate::ledger::effect;
 use crate::ledger::machine::{Event, Phase, Plan};
+use crate::ledger::store::LedgerError;
+
+/// No more attempts than that can have been made since the copy was.
+const GAP: i64 = 1_000;
 
 /// So many tasks are read at once.
 const PAGE: i64 = 1000;
@@ -71,6 +76,34 @@ impl Group<'_> {
             }
         }
         Ok(count)
+    }
+
+    /// The ledger is an older copy: fences may be in use that it does not know, effects may have been
+    /// sent that it has not sent. Nothing more is done about a dispatch before somebody has looked it
+    /// up; yields those to look up.
+    pub(super) async fn restored(&mut self) -> Result<Vec<Uuid>, Fault> {
+        self.transaction
+            .execute(sql::GAP, &[Param::Int(GAP)])
+            .await?;
+        let open: Vec<(String,)> = self.transaction.fetch(sql::OPEN, &[]).await?;
+        let open = open.iter().map(|(id,)| parse(id));
+        let open = open.collect::<Result<Vec<Uuid>, LedgerError>>()?;
+        self.load(open.iter().copied()).await?;
+        let now = self.now;
+        let mut held = Vec::new();
+        for id in open {
+            let dispatch = self.dispatch(id)?;
+            for out in &mut dispatch.outbox {
+                out.changed |= out.row.apply(&effect::Event::Restored { now });
+                out.owner = None;
+            }
+            if dispatch.state.phase != Phase::Held {
+                let hold = Event::Hold("the ledger was restored from a copy".to_owned());
+                self.record(id, hold, &Value::Null)?;
+                held.push(id);
+            }
+        }
+        Ok(held)
     }
 
     /// Gives what is not handed out another task and plan, and releases it. False: it is handed out,

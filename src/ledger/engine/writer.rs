@@ -40,6 +40,7 @@ pub(in crate::ledger) enum Request {
     Prune(Duration, usize),
     Pause(Option<String>, bool),
     Relocate(String, String),
+    Restored,
     Replan(Uuid, Value, Box<Plan>, Value),
     Steer(Uuid, effect::Event),
 }
@@ -61,6 +62,7 @@ impl Request {
             Self::Prune(..) => "prune",
             Self::Pause(..) => "pause",
             Self::Relocate(..) => "relocate",
+            Self::Restored => "restored",
             Self::Replan(..) => "replan",
             Self::Steer(..) => "steer",
         }
@@ -73,6 +75,7 @@ pub(in crate::ledger) enum Outcome {
     Claims(Vec<Claim>),
     Recorded(Recorded),
     Errands(Vec<Errand>),
+    Ids(Vec<Uuid>),
     Answered(Option<effect::Phase>),
     Count(usize),
     Whether(bool),
@@ -322,6 +325,7 @@ impl Group<'_> {
                     let replanned = self.replan(*id, task, plan, evidence).await;
                     own(replanned).map(|done| done.map(Outcome::Whether))
                 }
+                Request::Restored => own(self.restored().await).map(|ids| ids.map(Outcome::Ids)),
                 Request::Relocate(from, to) => {
                     own(self.relocate(from, to).await).map(|n| n.map(Outcome::Count))
                 }

@@ -185,6 +185,10 @@ pub struct Dispatch {
     pub phase: Phase,
     /// Raised by every attempt; results of an older one are stale.
     pub fence: u64,
+    /// By how much more than one the next attempt raises it: in a ledger that was restored from a
+    /// copy, fences may be in use that it does not know.
+    #[serde(default)]
+    pub gap: u64,
     /// Why it is where it is. Never empty while it waits.
     pub reason: String,
     /// What was asked for.
@@ -214,6 +218,7 @@ impl Dispatch {
         Self {
             phase: Phase::Queued,
             fence: 0,
+            gap: 0,
             reason: "submitted".to_owned(),
             plan,
             at: 0,

@@ -227,7 +227,10 @@ impl Action {
                     insert(&mut state.plan.agents, state.at + 1, agent);
                 }
             }
-            Self::RaiseFence => state.fence += 1,
+            Self::RaiseFence => {
+                state.fence = state.fence.saturating_add(1).saturating_add(state.gap);
+                state.gap = 0;
+            }
             Self::BeginAttempt => {
                 let Event::Claimed {
                     channel,

@@ -368,6 +368,18 @@ impl DurableDispatcher {
         }))
     }
 
+    /// Comes to pairs of an id and why it stays held.
+    fn restored(&self) -> Flow {
+        let restored = |dispatcher: Dispatcher| async move { dispatcher.restored().await };
+        self.flow(restored, |py, found| {
+            let pairs: Vec<(String, Option<String>)> = found
+                .into_iter()
+                .map(|one| (one.id.to_string(), one.held))
+                .collect();
+            Ok(pairs.into_pyobject(py)?.into_any().unbind())
+        })
+    }
+
     fn relocate(&self, old: String, new: String) -> Flow {
         let relocate =
             move |dispatcher: Dispatcher| async move { dispatcher.relocate(&old, &new).await };

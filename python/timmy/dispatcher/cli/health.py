@@ -1,7 +1,7 @@
 """`doctor`, and the commands that look after the ledger's file."""
 
 from collections import Counter
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from rich.text import Text
@@ -28,6 +28,10 @@ from .worker import (
     Slots,
     options,
 )
+
+Restored = Annotated[
+    bool, typer.Option("--restored", help="It was restored from an older copy: look up what is open.")
+]
 
 _MARKS = {
     "ok": ("ok      ", "green"),
@@ -138,16 +142,26 @@ def migrate(ledger: Ledger = None, as_json: Json = False) -> None:
 
 
 @files.command(epilog=LEDGER_ENVIRONMENT)
-def check(ledger: Ledger = None, as_json: Json = False) -> None:
-    """Read the whole file and say what is wrong with it. Exit code 1 if anything is."""
+def check(ledger: Ledger = None, restored: Restored = False, as_json: Json = False) -> None:
+    """Read the whole file and say what is wrong with it. Exit code 1 if anything is.
+
+    With --restored, once after it was restored from an older copy and before anybody works on it:
+    every open dispatch is looked up on Gitea; what was handed over since the copy was made, or
+    cannot be looked up, stays held.
+    """
     place = prepare(ledger, make=False, as_json=as_json)
     try:
         wrong = interrupts.run(check_ledger(place))
     except DispatcherError as error:
         end(error, as_json=as_json)
+    looked_up: dict[str, str | None] = {}
+    if restored and not wrong:
+        found = ask(ledger, Dispatcher.restored, as_json=as_json)
+        looked_up = {str(id_): held for id_, held in found.items()}
     seen = _seen(place, as_json=as_json)
     if as_json:
-        print_json({"ledger": place, "wrong": list(wrong), **(plain(seen) if seen else {})})
+        shown = {"restored": looked_up} if restored else {}
+        print_json({"ledger": place, "wrong": list(wrong), **shown, **(plain(seen) if seen else {})})
     elif wrong:
         for what in wrong:
             line(results(), Text.assemble(("ERROR   ", "bold red"), visible(what)))
@@ -155,4 +169,6 @@ def check(ledger: Ledger = None, as_json: Json = False) -> None:
     elif seen is not None:
         workers = f"{len(seen.workers)} at work" if seen.workers else "nobody at work"
         line(results(), f"{visible(place)}: whole; version {seen.version}, {workers}.")
+        for id_, held in looked_up.items():
+            line(results(), f"{id_}  {visible(held) if held else 'goes on'}")
     raise typer.Exit(ExitCode.FAILED if wrong else ExitCode.SUCCESS)

@@ -502,6 +502,19 @@ class Dispatcher:
         done: bool = await self._open.abandon(str(effect))
         return done
 
+    async def restored(self) -> dict[UUID, str | None]:
+        """Look up what is open in a ledger that was restored from an older copy.
+
+        To be done once, before anybody works on it: fences rise above all that may be in use, and
+        what was handed over since the copy was made, or cannot be looked up on Gitea, stays held
+        until it is released or cancelled; the rest goes on.
+
+        Returns:
+            Each dispatch that was open, with why it stays held, or None where it goes on.
+        """
+        found: list[tuple[str, str | None]] = await self._open.restored()
+        return {UUID(id_): held for id_, held in found}
+
     async def relocate(self, old: str, new: str) -> int:
         """Go on in a repository that has another name; return with how many dispatches."""
         moved: int = await self._open.relocate(old, new)
