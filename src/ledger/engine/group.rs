@@ -234,6 +234,9 @@ impl Group<'_> {
             for out in &mut held.outbox {
                 let new = std::mem::take(&mut out.new);
                 let changed = std::mem::take(&mut out.changed);
+                if !new && !changed {
+                    continue;
+                }
                 let row = serde_json::to_string(&out.row)?;
                 let owner = out.owner.map(|owner| owner.to_string());
                 if new {
@@ -248,7 +251,7 @@ impl Group<'_> {
                         owner.into(),
                         out.remote_id.into(),
                     ]);
-                } else if changed {
+                } else {
                     moved.push([
                         out.id.to_string().into(),
                         row.into(),
