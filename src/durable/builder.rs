@@ -37,9 +37,8 @@ pub struct Builder<T: Transport = Native> {
 
 impl<T: Transport> std::fmt::Debug for Builder<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Builder")
-            .field("place", &self.place)
-            .finish_non_exhaustive()
+        // Not the place: a URL may hold a password.
+        f.debug_struct("Builder").finish_non_exhaustive()
     }
 }
 

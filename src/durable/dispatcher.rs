@@ -57,9 +57,8 @@ impl<T: Transport> Clone for Dispatcher<T> {
 
 impl<T: Transport> std::fmt::Debug for Dispatcher<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Dispatcher")
-            .field("place", &self.0.place)
-            .finish_non_exhaustive()
+        // Not the place: a URL may hold a password.
+        f.debug_struct("Dispatcher").finish_non_exhaustive()
     }
 }
 
