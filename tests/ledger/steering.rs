@@ -360,3 +360,26 @@ async fn what_is_held_from_the_beginning_gets_another_plan(dialect: Dialect) {
     assert_eq!(ledger.claim(kimi(), 1).await.unwrap().len(), 1);
     assert!(!replan("kimi").await.unwrap()); // handed out
 }
+
+on_each!(what_comes_from_a_copy_is_held_and_its_fences_jump);
+async fn what_comes_from_a_copy_is_held_and_its_fences_jump(dialect: Dialect) {
+    let place = Place::new(dialect);
+    let ledger = place.open().await;
+    let live = ledger.submit(task("x")).await.unwrap().id;
+    ledger.claim(kimi(), 1).await.unwrap();
+    let ended = ledger.submit(task("y")).await.unwrap().id;
+    ledger.record(ended, Event::Cancel).await.unwrap();
+    assert_eq!(ledger.restored().await.unwrap(), [live]);
+    let record = ledger.get(live).await.unwrap();
+    assert_eq!(record.state.phase, Phase::Held);
+    assert_eq!(record.reason, "the ledger was restored from a copy");
+    assert_eq!(ledger.send(10).await.unwrap(), []);
+    // The comment may have been sent: it is looked for first.
+    ledger.record(live, Event::Release).await.unwrap();
+    assert_eq!(ledger.send(10).await.unwrap(), []);
+    let doubtful = ledger.doubtful(10).await.unwrap();
+    assert_eq!(doubtful[0].effect, Effect::Comment);
+    ledger.record(live, Event::IssueGone).await.unwrap();
+    ledger.record(ended, Event::Retry).await.unwrap();
+    assert_eq!(ledger.get(ended).await.unwrap().state.fence, 1001);
+}

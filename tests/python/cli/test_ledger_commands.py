@@ -249,3 +249,15 @@ def test_texts_that_mean_harm_are_shown_harmlessly(ledger):
         assert "\x1b" not in ran.stdout
         assert "\\x1b[2J" in ran.stdout
     assert "[red]now[/]" in ledger("list").stdout
+
+
+def test_a_file_from_a_copy_is_looked_up(ledger):
+    first = submitted(ledger, *SUBMIT)["id"]
+    second = submitted(ledger, "submit", "Roadmap")["id"]
+    answer = json.loads(ledger("ledger", "check", "--restored", "--json").stdout)
+    assert answer["restored"][first] is None
+    assert "cannot be looked up" in answer["restored"][second]
+    listed = {one["id"]: one["phase"] for one in json.loads(ledger("list", "--json").stdout)}
+    assert listed == {first: "queued", second: "held"}
+    ran = ledger("ledger", "check", "--restored")
+    assert f"{first}  goes on" in ran.stdout

@@ -30,7 +30,8 @@ from .worker import (
 )
 
 Restored = Annotated[
-    bool, typer.Option("--restored", help="It was restored from an older copy: look up what is open.")
+    bool,
+    typer.Option("--restored", help="It was restored from an older copy: look up what is open."),
 ]
 
 _MARKS = {
@@ -161,7 +162,9 @@ def check(ledger: Ledger = None, restored: Restored = False, as_json: Json = Fal
     seen = _seen(place, as_json=as_json)
     if as_json:
         shown = {"restored": looked_up} if restored else {}
-        print_json({"ledger": place, "wrong": list(wrong), **shown, **(plain(seen) if seen else {})})
+        print_json(
+            {"ledger": place, "wrong": list(wrong), **shown, **(plain(seen) if seen else {})}
+        )
     elif wrong:
         for what in wrong:
             line(results(), Text.assemble(("ERROR   ", "bold red"), visible(what)))
