@@ -261,3 +261,18 @@ def test_a_file_from_a_copy_is_looked_up(ledger):
     assert listed == {first: "queued", second: "held"}
     ran = ledger("ledger", "check", "--restored")
     assert f"{first}  goes on" in ran.stdout
+
+
+def test_what_a_person_said_is_exported_for_training(ledger, tmp_path):
+    submitted(ledger, "submit", "Roadmap")
+    submitted(ledger, "submit", "Look at it", "--type", "planning")
+    changed = submitted(ledger, "submit", "Look at that", "--issue", "1")["id"]
+    assert ledger("retype", changed, "triage").returncode == 0
+    lines = [json.loads(one) for one in ledger("model", "export").stdout.splitlines()]
+    assert [(one["title"], one["label"]) for one in lines] == [
+        ("Look at it", "planning"),
+        ("Look at that", "triage"),
+    ]
+    data = tmp_path / "ours.jsonl"
+    assert ledger("model", "export", "-o", str(data)).stdout.startswith("2 tasks are in ")
+    assert ledger("model", "eval", str(data), "--json").returncode == 0

@@ -1,19 +1,19 @@
-"""`timmy-dispatch model`: training, judging and reading models of ranked inference.
-
-There is no ``model export`` yet, which would make training data of a ledger's corrections: that
-needs the durable dispatcher.
-"""
+"""`timmy-dispatch model`: training, judging and reading models of ranked inference."""
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.text import Text
+from timmy.dispatcher import DispatchStatus, TaskType, select_agent
+from timmy.dispatcher.durable import Dispatcher, Story
 from timmy.dispatcher.ranking import (
     Evaluation,
     Example,
     RankedClassifier,
+    rank_task_types,
     read_examples,
     shipped_examples,
 )
@@ -21,6 +21,7 @@ from timmy.dispatcher.ranking import (
 from .app import Json, app, fail
 from .display import line, print_json, print_table, results, visible
 from .inference import load_model
+from .place import EVERYTHING, LEDGER_ENVIRONMENT, Ledger, ask
 
 commands = typer.Typer(
     help="Train, judge and read the models of ranked inference.",
@@ -169,3 +170,55 @@ def show(
         ["type", "in a title", "in a description"],
         [(str(task_type), cell(title), cell(text)) for task_type, (title, text) in order],
     )
+
+
+@commands.command(epilog=LEDGER_ENVIRONMENT)
+def export(
+    out: Annotated[
+        str | None,
+        typer.Option("-o", "--out", metavar="DATA.jsonl", help="Where it is written; else stdout."),
+    ] = None,
+    ledger: Ledger = None,
+    as_json: Json = False,
+) -> None:
+    """Write what a ledger knows better than the rules, as `model train --data` reads it.
+
+    Tasks whose type a person said, with that type; and tasks that a gate took from one agent and
+    another one completed, with the likeliest of the types that this agent gets.
+    """
+
+    async def stories(dispatcher: Dispatcher) -> list[Story]:
+        records = await dispatcher.list(finished=True, limit=EVERYTHING)
+        return [await dispatcher.story(record.id) for record in reversed(records)]
+
+    lines = []
+    for story in ask(ledger, stories, as_json=as_json):
+        label = _corrected(story)
+        if label is not None:
+            task = story.record.task
+            texts = {"title": task.title, "description": task.description}
+            lines.append(json.dumps({**texts, "label": str(label), "set": "ledger"}))
+    text = "".join(f"{one}\n" for one in lines)
+    if out is None:
+        typer.echo(text, nl=False)
+        return
+    Path(out).write_text(text, encoding="utf-8")
+    if as_json:
+        print_json({"out": out, "tasks": len(lines)})
+    else:
+        line(results(), f"{len(lines)} tasks are in {visible(out)}.")
+
+
+def _corrected(story: Story) -> TaskType | None:
+    """Return the type that a person or a review gave a task; None where nobody did."""
+    said = [event.body.get("evidence") for event in story.events]
+    for evidence in reversed(said):
+        if isinstance(evidence, dict) and evidence.get("by") in ("caller", "person"):
+            return TaskType(evidence["task_type"])
+    refused = any(event.kind == "gates failed" for event in story.events)
+    record = story.record
+    if not refused or record.status is not DispatchStatus.COMPLETED or len(story.attempts) < 2:
+        return None
+    ranked = rank_task_types(record.task.title, record.task.description).types
+    agent = story.attempts[-1].agent
+    return next((one.task_type for one in ranked if select_agent(one.task_type) == agent), None)
