@@ -332,10 +332,10 @@ pub enum LedgerError {
     /// The handle came from another process by a fork.
     #[error("the ledger was opened before a fork; open it in the child, and not before the fork")]
     Forked,
-    /// The file was open in the process that was forked, or is open in this one some other way.
+    /// A ledger was open in the process that was forked, or this one is open some other way.
     #[error(
-        "{0} was open already when this process opened it: SQLite cannot have it across a fork, nor \
-         twice. Fork before it is opened, or start the child anew as multiprocessing's spawn does"
+        "{0} cannot be opened here: a ledger was open when this process was forked, or this one is \
+         open some other way, and SQLite bears neither. Fork before it is opened, or start the child anew as multiprocessing's spawn does"
     )]
     Inherited(String),
     /// The process was silent for too long and others look after its dispatches.

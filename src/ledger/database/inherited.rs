@@ -4,7 +4,8 @@
 //! which a fork does not. In a forked child it would believe to hold locks that are the parent's: the
 //! parent, as the last one to leave, then removes the journal that the child still writes to, and
 //! what the child has committed is lost. So a file is not opened where a descriptor of it came from
-//! somewhere else. The same holds for a file that another copy of SQLite has open in this process.
+//! somewhere else. Nor is any other file while one of the parent's is open: a thread of the parent's
+//! may have had a mutex of SQLite's at the fork, and nobody is left to give it back. The same holds for a file that another copy of SQLite has open in this process.
 
 use std::fs::OpenOptions;
 use std::path::Path;
@@ -60,22 +61,28 @@ fn opened() -> Option<MutexGuard<'static, Vec<(u32, Identity)>>> {
 /// # Errors
 /// [`LedgerError::Inherited`] for a file that was opened in this process by somebody else.
 pub(super) fn enter(path: &Path) -> Result<(), LedgerError> {
-    let mut opened = opened();
+    let opened = opened();
     // Where that fails, SQLite will say why. A file that is there is not opened: closing it again
     // would drop the locks that SQLite has on it.
     drop(OpenOptions::new().write(true).create_new(true).open(path));
     let Some(file) = identity(path) else {
         return Ok(());
     };
-    let ours = (std::process::id(), file);
-    if opened.as_ref().is_some_and(|opened| opened.contains(&ours)) {
+    let us = std::process::id();
+    let Some(mut opened) = opened else {
+        return Err(LedgerError::Inherited(path.display().to_string()));
+    };
+    let parents = |(process, file): &(u32, Identity)| *process != us && is_open(*file);
+    if opened.iter().any(parents) {
+        return Err(LedgerError::Inherited(path.display().to_string()));
+    }
+    let ours = (us, file);
+    if opened.contains(&ours) {
         return Ok(());
     }
     if is_open(file) {
         return Err(LedgerError::Inherited(path.display().to_string()));
     }
-    if let Some(opened) = &mut opened {
-        opened.push(ours);
-    }
+    opened.push(ours);
     Ok(())
 }

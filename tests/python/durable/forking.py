@@ -94,7 +94,7 @@ async def opened_again_in_the_child():
 
         async def child():
             await is_refused(make().__aenter__())
-            await opens_elsewhere()
+            await is_refused(opens_elsewhere())
 
         await asyncio.to_thread(wait_for, forked(child))
         await does_work(dispatcher, "in the parent")
