@@ -10,6 +10,7 @@
 use std::fs::OpenOptions;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::time::Duration;
 
 use crate::ledger::store::LedgerError;
 
@@ -45,11 +46,11 @@ fn is_open(file: Identity) -> bool {
 
 fn opened() -> Option<MutexGuard<'static, Vec<(u32, Identity)>>> {
     // A process may fork while another thread of it is here, and in the child the lock stays taken.
-    for _ in 0..100 {
+    for _ in 0..2_000 {
         match OPENED.try_lock() {
             Ok(opened) => return Some(opened),
             Err(TryLockError::Poisoned(opened)) => return Some(opened.into_inner()),
-            Err(TryLockError::WouldBlock) => std::thread::yield_now(),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(1)),
         }
     }
     None
