@@ -32,7 +32,7 @@ pub struct Builder<T: Transport = Native> {
     local: (LocalAgents, LocalReports),
     gates: Vec<(String, NamedGate)>,
     pub(super) transport: Arc<T>,
-    observer: Option<Box<dyn FnOnce(Options) -> Options + Send>>,
+    options: Option<Box<dyn FnOnce(Options) -> Options + Send>>,
 }
 
 impl<T: Transport> std::fmt::Debug for Builder<T> {
@@ -67,7 +67,7 @@ impl<T: Transport> Builder<T> {
             local: LocalAgents::new(),
             gates: Vec::new(),
             transport: Arc::new(transport),
-            observer: None,
+            options: None,
         }
     }
 
@@ -118,7 +118,7 @@ impl<T: Transport> Builder<T> {
         mut self,
         change: impl FnOnce(Options) -> Options + Send + 'static,
     ) -> Self {
-        self.observer = Some(Box::new(change));
+        self.options = Some(Box::new(change));
         self
     }
 
@@ -195,7 +195,7 @@ impl<T: Transport> Builder<T> {
             .grace(timing.grace)
             .review(timing.review)
             .backoff(timing.backoff);
-        if let Some(change) = self.observer {
+        if let Some(change) = self.options {
             options = change(options);
         }
         let ledger = match &agents {

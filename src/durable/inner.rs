@@ -16,6 +16,7 @@ use super::settings::Timing;
 use super::waiters::Waiters;
 use crate::http::Transport;
 use crate::ledger::{Agent, Ledger, LedgerError, Options};
+use crate::task::Interface;
 
 /// What there is to work with under one name in the ledger.
 pub(super) struct Engaged<T> {
@@ -67,6 +68,7 @@ pub(super) enum Stage {
 pub(super) struct Inner<T> {
     pub(super) team: Team,
     pub(super) place: PathBuf,
+    /// The agents that this process brought.
     pub(super) agents: Vec<Agent>,
     pub(super) options: Options,
     pub(super) engaged: RwLock<Engaged<T>>,
@@ -107,11 +109,6 @@ impl<T: Transport> Inner<T> {
         Ok(())
     }
 
-    /// The agents that this process brought.
-    pub(super) fn agents(&self) -> &[Agent] {
-        &self.agents
-    }
-
     /// Whether Gitea can be used at all.
     pub(super) fn has_gitea(&self) -> bool {
         let settings = &self.team.settings;
@@ -122,9 +119,9 @@ impl<T: Transport> Inner<T> {
     pub(super) fn handled(&self) -> Vec<String> {
         let specs = self.team.registry.iter();
         let handled = specs.filter(|spec| match spec.interface {
-            crate::task::Interface::Gitea => self.has_gitea(),
-            crate::task::Interface::Api => true,
-            crate::task::Interface::Local => self.local.has(spec.name.as_str()),
+            Interface::Gitea => self.has_gitea(),
+            Interface::Api => true,
+            Interface::Local => self.local.has(spec.name.as_str()),
         });
         handled.map(|spec| spec.name.to_string()).collect()
     }

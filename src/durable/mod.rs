@@ -34,6 +34,7 @@
 //! | `review`, [`gates`] | what must hold before a task counts as done |
 //! | `follow`, `waiters` | who waits for a dispatch is woken |
 //! | `restored` | a ledger that was restored from an older copy |
+//! | `hmac` | who sent something |
 //! | `server`, `breaker` | the Gitea that it works on, and when a destination is left alone |
 //! | `doctor` | says what is wrong around it, and what to do |
 
@@ -46,6 +47,7 @@ mod doctor;
 pub mod effects;
 mod follow;
 pub mod gates;
+mod hmac;
 mod inner;
 mod order;
 mod plan;

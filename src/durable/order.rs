@@ -113,6 +113,20 @@ pub enum Gate {
     },
 }
 
+impl Gate {
+    /// What kind of gate it is, as it stands in the ledger.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::PullRequest { .. } => "pull_request",
+            Self::Approved => "approved",
+            Self::Checklist => "checklist",
+            Self::Endpoint { .. } => "endpoint",
+            Self::Named { .. } => "named",
+        }
+    }
+}
+
 /// What there is to know to reach an agent. Frozen with each attempt.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -7,7 +7,7 @@ use super::order::{Gate, Order, Terms};
 use super::settings::{Busy, Policy};
 use crate::dispatch::{Settings, Task, api_base, check_http_url, check_repo};
 use crate::ledger::machine::{Channel, Plan};
-use crate::ledger::{Agent, Submission};
+use crate::ledger::{Agent, Submission, without_nul};
 use crate::route::{AgentSpec, Registry, Routes};
 use crate::task::{AgentName, Interface, TaskType};
 
@@ -104,10 +104,9 @@ impl Team {
                 )
             })
         {
-            let gate = json!(gate);
+            let kind = gate.kind();
             return Err(Refused(format!(
-                "the gate {} needs an issue; give `issue_number`",
-                gate.get("gate").unwrap_or(&gate)
+                "the gate {kind:?} needs an issue; give `issue_number`"
             )));
         }
         let callback = wishes
@@ -142,10 +141,11 @@ impl Team {
             callback: callback.is_some(),
             ..Plan::new(route.iter().map(ToString::to_string))
         };
+        let criteria = task.acceptance_criteria.iter();
         let order = Order {
-            title: kept(&task.title),
-            description: kept(&task.description),
-            acceptance_criteria: task.acceptance_criteria.iter().map(kept).collect(),
+            title: without_nul(&task.title),
+            description: without_nul(&task.description),
+            acceptance_criteria: criteria.map(|one| without_nul(one)).collect(),
             task_type: task_type.as_str().to_owned(),
             repo: repo.clone(),
             issue: task.issue_number,
@@ -231,11 +231,6 @@ impl Team {
     }
 }
 
-/// Text as the ledger can keep it: PostgreSQL has no NUL.
-fn kept(text: impl AsRef<str>) -> String {
-    text.as_ref().replace('\0', "\u{fffd}")
-}
-
 /// What the ledger has to know of an agent.
 pub(crate) fn ledger_agent(spec: &AgentSpec, own: &AgentOptions, policy: &Policy) -> Agent {
     let terms = Terms {
@@ -310,7 +305,8 @@ mod tests {
             "{subject}"
         );
 
-        assert_eq!(kept("a\0b"), "a\u{fffd}b");
+        let planned = team.plan(&Task::new("a\0b").issue(7), &Wishes::default());
+        assert_eq!(planned.unwrap().order.title, "a\u{fffd}b");
         let wishes = Wishes {
             when_busy: Some(Busy::Fallback),
             ..Wishes::default()

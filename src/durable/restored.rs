@@ -4,7 +4,7 @@
 use uuid::Uuid;
 
 use super::dispatcher::{Dispatcher, DispatcherError};
-use super::effects::is_ours;
+use super::effects::{MARK, is_ours};
 use super::order::Order;
 use super::server::Server;
 use crate::gitea::GiteaError;
@@ -75,7 +75,7 @@ async fn on_issue<T: Transport>(
 ) -> Result<Option<String>, GiteaError> {
     let me = server.me().await?;
     let repository = server.repository(repo);
-    let mark = format!("<!-- timmy-dispatch:{}:", record.id);
+    let mark = format!("{MARK}{}:", record.id);
     let comments = repository.comments(number).await?;
     let ours = comments.iter().filter(|comment| is_ours(&comment.user, me));
     let fence = |body: &str| {

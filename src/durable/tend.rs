@@ -89,34 +89,11 @@ async fn watch<T: Transport>(inner: Arc<Inner<T>>, mut hints: Option<Hints>) {
             next_whole = Instant::now() + timing.poll;
         }
         if inner.has_gitea() {
-            let ledger = inner.ledger();
             let watcher = watcher.get_or_insert_with(|| {
                 Watcher::new(inner.server.clone(), known_agents(&inner), pace)
             });
-            match ledger.watched().await {
-                Ok(watched) => {
-                    let seen = match &only {
-                        None => watcher.look(&watched).await,
-                        Some(repos) => watcher.look_at(&watched, repos).await,
-                    };
-                    for seen in seen {
-                        match seen {
-                            Seen::Event {
-                                id,
-                                event,
-                                evidence,
-                            } => {
-                                tell(&ledger, id, event, evidence).await;
-                            }
-                            Seen::Held { repo, reason } => {
-                                if let Err(error) = hold(&ledger, &repo, &reason).await {
-                                    tracing::error!("{repo}: {error}");
-                                }
-                            }
-                        }
-                    }
-                }
-                Err(error) => tracing::error!("{error}"),
+            if let Err(error) = look(&inner.ledger(), watcher, only.as_ref()).await {
+                tracing::error!("{error}");
             }
         }
         // However many hints come for one repository, the others have their turn.
@@ -126,6 +103,34 @@ async fn watch<T: Transport>(inner: Arc<Inner<T>>, mut hints: Option<Hints>) {
             repos = next(&mut hints) => Some(repos),
         };
     }
+}
+
+/// One look at all repositories, or at those, and what it showed.
+async fn look<T: Transport>(
+    ledger: &Ledger,
+    watcher: &mut Watcher<T>,
+    only: Option<&HashSet<String>>,
+) -> Result<(), LedgerError> {
+    let watched = ledger.watched().await?;
+    let seen = match only {
+        None => watcher.look(&watched).await,
+        Some(repos) => watcher.look_at(&watched, repos).await,
+    };
+    for seen in seen {
+        match seen {
+            Seen::Event {
+                id,
+                event,
+                evidence,
+            } => tell(ledger, id, event, evidence).await,
+            Seen::Held { repo, reason } => {
+                if let Err(error) = hold(ledger, &repo, &reason).await {
+                    tracing::error!("{repo}: {error}");
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 async fn next(hints: &mut Option<Hints>) -> HashSet<String> {
@@ -144,7 +149,7 @@ fn known_agents<T: Transport>(inner: &Inner<T>) -> Vec<KnownAgent> {
             gitea_user: terms.gitea_user,
         }
     };
-    inner.agents().iter().map(known).collect()
+    inner.agents.iter().map(known).collect()
 }
 
 /// Asks HTTP agents how it goes, and tells local ones whose task was taken back.

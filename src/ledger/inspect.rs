@@ -4,7 +4,8 @@ use std::path::Path;
 
 use super::database::{Connection, Database, Fault, Mode, Sql};
 use super::engine;
-use super::handle::{Ledger, Options};
+use super::handle::Ledger;
+use super::options::Options;
 use super::store::{Inspection, LedgerError};
 
 impl Ledger {

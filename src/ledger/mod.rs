@@ -38,11 +38,15 @@ mod engine;
 mod handle;
 mod inspect;
 pub mod machine;
+mod options;
 mod page;
 mod store;
 
-pub use handle::{Answer, Ledger, Moment, Options};
+pub use handle::{Answer, Ledger};
+pub use options::{Moment, Options};
 pub use page::page;
+#[cfg(feature = "durable")]
+pub(crate) use store::without_nul;
 pub use store::{
     Agent, AttemptRecord, Claim, Entry, Errand, Glance, Inspection, LedgerError, Record, Recorded,
     Story, Submission, Submitted, Watched, WorkerRecord,

@@ -117,8 +117,13 @@ pub struct Record {
     pub finished_at: Option<i64>,
 }
 
+/// Text without NUL, which PostgreSQL has not.
+pub(crate) fn without_nul(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
 /// An attempt as the ledger keeps it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
 pub struct AttemptRecord {
     /// Its fence.
     pub fence: u64,
@@ -133,6 +138,7 @@ pub struct AttemptRecord {
     /// Why.
     pub reason: Option<String>,
     /// The [`terms`](Agent::terms) of the agent at that time.
+    #[serde(skip)]
     pub terms: Value,
 }
 

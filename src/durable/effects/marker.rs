@@ -3,6 +3,9 @@
 use crate::gitea::{Comment, User};
 use crate::ledger::Errand;
 
+/// How the mark of every comment of ours begins.
+pub(in crate::durable) const MARK: &str = "<!-- timmy-dispatch:";
+
 /// The mark of an errand's comment: invisible where comments are shown.
 pub(crate) fn marker(errand: &Errand) -> String {
     let Errand {
@@ -12,7 +15,7 @@ pub(crate) fn marker(errand: &Errand) -> String {
         nonce,
         ..
     } = errand;
-    format!("<!-- timmy-dispatch:{dispatch}:{fence}:{effect}:{nonce} -->")
+    format!("{MARK}{dispatch}:{fence}:{effect}:{nonce} -->")
 }
 
 /// The ids of the comments that are ours and end with the mark, the lowest first.

@@ -16,7 +16,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 pub use labels::NEEDS_HUMAN;
-pub(super) use marker::is as is_ours;
+pub(super) use marker::{MARK, is as is_ours};
 pub use outcome::{Held, Outcome};
 
 use super::agents::{LocalAgents, Receiver};

@@ -32,16 +32,6 @@ impl<T: Transport> Effects<T> {
 }
 
 fn told(errand: &Errand, order: &Order, story: &Story) -> Value {
-    let attempts = story.attempts.iter().map(|attempt| {
-        json!({
-            "fence": attempt.fence,
-            "agent": attempt.agent,
-            "started_at": attempt.started_at,
-            "ended_at": attempt.ended_at,
-            "outcome": attempt.outcome,
-            "reason": attempt.reason,
-        })
-    });
     json!({
         "event": "escalated",
         "dispatch_id": errand.dispatch.to_string(),
@@ -52,6 +42,6 @@ fn told(errand: &Errand, order: &Order, story: &Story) -> Value {
         "repo": order.repo,
         "issue_number": order.issue,
         "task_type": order.kind().as_str(),
-        "attempts": attempts.collect::<Vec<_>>(),
+        "attempts": story.attempts,
     })
 }

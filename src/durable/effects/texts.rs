@@ -3,7 +3,7 @@
 use crate::channel::comment::{Piece, assignment, join};
 use crate::durable::order::{Order, Terms};
 use crate::ledger::machine::Effect;
-use crate::ledger::{AttemptRecord, Errand, Story};
+use crate::ledger::{AttemptRecord, Errand, Story, without_nul};
 
 use Piece::{Given, Words};
 
@@ -30,8 +30,8 @@ pub(super) fn comment(
             join(pieces)
         }
     };
-    // PostgreSQL, where a Gitea keeps its comments there, has no NUL.
-    text.replace('\0', "\u{fffd}")
+    // A Gitea may keep its comments in PostgreSQL.
+    without_nul(&text)
 }
 
 fn name<'a>(errand: &'a Errand, terms: &'a Terms) -> &'a str {

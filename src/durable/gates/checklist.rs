@@ -7,11 +7,9 @@ use serde_json::{Value, json};
 
 use super::{Case, Said, Verdict, undecided};
 use crate::durable::Server;
+use crate::durable::effects::MARK;
 use crate::gitea::Comment;
 use crate::http::Transport;
-
-/// Stands in every comment of ours.
-const OURS: &str = "<!-- timmy-dispatch:";
 
 /// Looks for the criteria in the text, and in what the agent wrote since it has the task.
 pub(super) async fn judge<T: Transport>(server: &Server<T>, case: Case<'_>) -> Said {
@@ -51,7 +49,7 @@ pub(super) async fn judge<T: Transport>(server: &Server<T>, case: Case<'_>) -> S
 fn is_theirs(case: Case<'_>, comment: &Comment) -> bool {
     let agent = case.terms.gitea_user.as_deref().unwrap_or_default();
     let since = case.watched.handover.unwrap_or_default();
-    comment.user.is(agent) && comment.id > since && !comment.body.contains(OURS)
+    comment.user.is(agent) && comment.id > since && !comment.body.contains(MARK)
 }
 
 /// The texts of the ticked entries of a text's task lists, without their markup.

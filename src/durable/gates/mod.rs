@@ -153,19 +153,16 @@ impl Verdict {
 
     fn shown(&self, gate: &Gate, by: &Value) -> Value {
         // Not an endpoint's address, in which a password may stand.
-        let (gate, name) = match gate {
-            Gate::PullRequest { .. } => ("pull_request", None),
-            Gate::Approved => ("approved", None),
-            Gate::Checklist => ("checklist", None),
-            Gate::Endpoint { .. } => ("endpoint", None),
-            Gate::Named { name } => ("named", Some(name)),
+        let name = match gate {
+            Gate::Named { name } => Some(name),
+            _ => None,
         };
         let (verdict, reason) = match self {
             Self::Passed => ("passed", None),
             Self::Failed(reason) => ("failed", Some(reason)),
             Self::Pending(reason) => ("pending", Some(reason)),
         };
-        json!({ "gate": gate, "name": name, "verdict": verdict, "reason": reason, "by": by })
+        json!({ "gate": gate.kind(), "name": name, "verdict": verdict, "reason": reason, "by": by })
     }
 }
 

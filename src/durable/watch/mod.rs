@@ -8,7 +8,6 @@
 //! | `observe` | what an issue's history says about an attempt |
 //! | `receiver` | webhooks, which make the poller look sooner, and callbacks of HTTP agents |
 //! | `parse` | what stands in what is received |
-//! | `signature` | who sent it |
 //! | `hints` | that it is time to look, however often it is said |
 //!
 //! Polling is the truth. A webhook comes at most once, in any order, and is believed only as far as
@@ -20,7 +19,6 @@ mod parse;
 mod place;
 mod poller;
 mod receiver;
-mod signature;
 mod since;
 
 pub use hints::Hints;

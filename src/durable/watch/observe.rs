@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::durable::Terms;
+use crate::durable::effects::MARK;
 use crate::gitea::{TimelineEntry, User};
 use crate::ledger::Watched;
 use crate::ledger::machine::{Closer, Event, Phase};
@@ -14,9 +15,6 @@ use crate::ledger::machine::{Closer, Event, Phase};
 const CLOSES_WITHIN: i64 = 60;
 /// What an agent writes, on a line of its own, when it has stopped.
 const STOPPED: &str = "/stopped";
-/// Stands in every comment of ours, so that an account that we share with an agent can be told
-/// apart.
-const OURS: &str = "<!-- timmy-dispatch:";
 
 /// An agent, as far as others can be told apart by it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -166,7 +164,7 @@ impl Case<'_> {
         match entry.kind.as_str() {
             "label" => self.agent_took_label(entry),
             "comment" => {
-                self.is_agent(&entry.user) && !(self.shared() && entry.body.contains(OURS))
+                self.is_agent(&entry.user) && !(self.shared() && entry.body.contains(MARK))
             }
             "pull_ref" | "commit_ref" | "close" => self.is_agent(&entry.user),
             // The only one who opens an issue again in its name may be ourselves.

@@ -18,8 +18,9 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use uuid::Uuid;
 
 use super::hints::{Deliveries, Heap, Hints};
-use super::{parse, signature};
+use super::parse;
 use crate::durable::agents::signature as callbacks;
+use crate::durable::hmac;
 
 /// So many callbacks wait for their answer.
 const CALLBACKS: usize = 100;
@@ -296,7 +297,7 @@ impl Shared {
         let hub = || one(headers, "x-hub-signature-256")?.strip_prefix("sha256=");
         let signed = one(headers, "x-gitea-signature").or_else(hub);
         let secret = &self.reception.secret;
-        if !signed.is_some_and(|digits| signature::verify(secret, &payload, digits)) {
+        if !signed.is_some_and(|digits| hmac::verify(secret, &payload, digits)) {
             tracing::debug!("a webhook that is not signed as it should be was refused");
             return answer(StatusCode::UNAUTHORIZED, NOT_SIGNED);
         }

@@ -10,7 +10,7 @@ use super::group::{Group, Held, Out};
 use super::{millis, signed};
 use crate::ledger::effect::{self, Repeat, Row};
 use crate::ledger::machine::{Command, Effect, Event, Phase, Settled, Timer};
-use crate::ledger::store::{LedgerError, Recorded};
+use crate::ledger::store::{LedgerError, Recorded, without_nul};
 
 impl Group<'_> {
     /// Tells a dispatch what happened, and does what follows.
@@ -77,7 +77,7 @@ impl Group<'_> {
         };
         // What others wrote may hold what no database keeps in a text.
         if held.state.reason.contains('\0') {
-            held.state.reason = held.state.reason.replace('\0', "\u{fffd}");
+            held.state.reason = without_nul(&held.state.reason);
         }
         Some(commands)
     }

@@ -15,8 +15,8 @@ use uuid::Uuid;
 use super::group::Group;
 use super::{millis, parse, statements as sql};
 use crate::ledger::database::{Connection, Fault, Mode, Param, Place, Rows, Transaction};
-use crate::ledger::handle::Options;
 use crate::ledger::machine::{Attempt, Channel, Event};
+use crate::ledger::options::Options;
 use crate::ledger::store::{Agent, LedgerError, WorkerRecord};
 
 /// So many dispatches at most are taken over in one transaction, so that the first can be looked

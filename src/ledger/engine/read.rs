@@ -9,8 +9,8 @@ use uuid::Uuid;
 use super::lease::{Lease, ticks};
 use super::{count, millis, owners, parse, statements as sql};
 use crate::ledger::database::{Connection, Database, Fault, Mode, Param, Sql, Transaction};
-use crate::ledger::handle::Options;
 use crate::ledger::machine::{Dispatch, Phase, SlotHold};
+use crate::ledger::options::Options;
 use crate::ledger::store::{
     Agent, AttemptRecord, Entry, Errand, Glance, LedgerError, Record, Story, Watched,
 };

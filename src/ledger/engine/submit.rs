@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::group::{Group, Held};
 use super::{parse, statements as sql};
 use crate::ledger::database::{Fault, Param, Rows};
-use crate::ledger::machine::{Dispatch, Event, Phase};
+use crate::ledger::machine::{Dispatch, Event};
 use crate::ledger::store::{LedgerError, Submission, Submitted};
 
 /// The dispatches that submissions may turn out to be.
@@ -88,12 +88,7 @@ impl Group<'_> {
                 new: false,
             });
         }
-        let mut state = Dispatch::new(submission.plan.clone());
-        let mut held = None;
-        if let Some(reason) = &submission.hold {
-            let hold = Event::Hold(reason.replace('\0', "\u{fffd}"));
-            held = state.apply(&hold).map(|_| hold);
-        }
+        let state = Dispatch::new(submission.plan.clone());
         self.changes.dispatches.push([
             id.to_string().into(),
             submission.idempotency_key.clone().into(),
@@ -109,9 +104,8 @@ impl Group<'_> {
             evidence => json!({ "evidence": evidence }),
         };
         self.note(id, 0, "submitted", &body);
-        if let Some(hold) = held {
-            let body = json!({ "reason": hold.reason(), "phase": Phase::Held.as_str() });
-            self.note(id, 0, hold.kind().as_str(), &body);
+        if let Some(reason) = &submission.hold {
+            self.record(id, Event::Hold(reason.clone()), &Value::Null)?;
         }
         twins.add(
             id,

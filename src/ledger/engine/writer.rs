@@ -13,8 +13,9 @@ use super::lease::{Lease, ticks};
 use super::{millis, owners, statements as sql};
 use crate::ledger::database::{Commit, Connection, Database, Fault, Mode, Param, Place};
 use crate::ledger::effect;
-use crate::ledger::handle::{Answer, Moment, Options};
+use crate::ledger::handle::Answer;
 use crate::ledger::machine::{Event, Plan};
+use crate::ledger::options::{Moment, Options};
 use crate::ledger::store::{Agent, Claim, Errand, LedgerError, Recorded, Submission, Submitted};
 
 /// So many changes at most share a transaction.

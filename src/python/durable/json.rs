@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::durable::{Planned, Terms};
-use crate::ledger::{AttemptRecord, Entry, Errand, Record, Story};
+use crate::ledger::{Entry, Errand, Record, Story};
 use crate::route::Registry;
 
 pub(super) fn record(record: &Record) -> Value {
@@ -31,17 +31,6 @@ pub(super) fn record(record: &Record) -> Value {
         "created_at": record.created_at,
         "due_at": record.due_at,
         "finished_at": record.finished_at,
-    })
-}
-
-fn attempt(attempt: &AttemptRecord) -> Value {
-    json!({
-        "fence": attempt.fence,
-        "agent": attempt.agent,
-        "started_at": attempt.started_at,
-        "ended_at": attempt.ended_at,
-        "outcome": attempt.outcome,
-        "reason": attempt.reason,
     })
 }
 
@@ -74,12 +63,11 @@ pub(super) fn event(entry: &Entry) -> Value {
 }
 
 pub(super) fn story(story: &Story) -> Value {
-    let attempts: Vec<Value> = story.attempts.iter().map(attempt).collect();
     let effects: Vec<Value> = story.effects.iter().map(effect).collect();
     let events: Vec<Value> = story.entries.iter().map(event).collect();
     json!({
         "record": record(&story.record),
-        "attempts": attempts,
+        "attempts": story.attempts,
         "effects": effects,
         "events": events,
     })
