@@ -237,15 +237,7 @@ async fn a_label_that_the_agent_took_off_at_once_was_put_on() {
                 .fault(fault.on("POST", &labels).times(1))
                 .unwrap();
             scene.send().await;
-            let label = scene.ids("kimi-ready")[0];
-            let path = format!(
-                "/repos/{}/issues/{}/labels/{label}",
-                scene.repo, scene.number
-            );
-            scene
-                .gitea
-                .act("kimi", "DELETE", &path, &Value::Null)
-                .unwrap();
+            scene.take_off("kimi", "kimi-ready");
             scene.settle().await;
             assert_eq!((scene.added(), scene.labels().len()), (1, 0));
             assert_eq!(scene.count("POST", &labels[1..]), 1); // not even below us

@@ -1,6 +1,6 @@
 //! Taking back, opening again, and asking a person.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use timmy_dispatcher::durable::Order;
 use timmy_dispatcher::durable::agents::{Receiver, signature};
 use timmy_dispatcher::durable::effects::EffectSettings;
@@ -173,15 +173,7 @@ async fn a_person_who_took_the_label_off_is_not_asked_again() {
             .fault(lost.on("POST", "*/issues/*/labels").times(1))
             .unwrap();
         while !scene.send().await.contains(&Effect::EscalationLabel) {}
-        let label = scene.ids("needs-human")[0];
-        let path = format!(
-            "/repos/{}/issues/{}/labels/{label}",
-            scene.repo, scene.number
-        );
-        scene
-            .gitea
-            .act("kimi", "DELETE", &path, &Value::Null)
-            .unwrap();
+        scene.take_off("kimi", "needs-human");
         scene.settle().await;
         assert_eq!(
             (scene.labels().len(), scene.phase(id).await),

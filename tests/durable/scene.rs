@@ -244,6 +244,14 @@ impl Scene {
         named.map(|one| one["id"].as_u64().unwrap()).collect()
     }
 
+    /// Takes a label off the issue in somebody's name.
+    pub(crate) fn take_off(&self, login: &str, name: &str) {
+        let (label, repo, number) = (self.ids(name)[0], &self.repo, self.number);
+        let path = format!("/repos/{repo}/issues/{number}/labels/{label}");
+        let taken = self.gitea.act(login, "DELETE", &path, &Value::Null);
+        taken.unwrap();
+    }
+
     /// How often a label was put on the issue.
     pub(crate) fn added(&self) -> usize {
         let history = self.gitea.timeline(&self.repo, self.number).unwrap();

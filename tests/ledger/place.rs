@@ -101,6 +101,15 @@ pub(crate) fn task(title: &str) -> Submission {
     Submission::new(json!({ "title": title }), Plan::new(["kimi"]))
 }
 
+/// A task without an issue, for an agent that needs none.
+pub(crate) fn without_issue(agent: &str) -> Submission {
+    let plan = Plan {
+        has_issue: false,
+        ..Plan::new([agent])
+    };
+    Submission::new(json!({}), plan)
+}
+
 pub(crate) fn kimi() -> Vec<String> {
     vec!["kimi".to_owned()]
 }

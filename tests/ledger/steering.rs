@@ -7,7 +7,7 @@ use timmy_dispatcher::ledger::effect;
 use timmy_dispatcher::ledger::machine::{Channel, Effect, Event, Phase, Plan, Timer};
 use timmy_dispatcher::ledger::{Agent, Answer, Glance, Ledger, LedgerError, Options, Submission};
 
-use crate::place::{Dialect, Place, agents, kimi, on_each, options, task};
+use crate::place::{Dialect, Place, agents, kimi, on_each, options, task, without_issue};
 
 async fn open(place: &Place, agents: Vec<Agent>, options: Options) -> Ledger {
     Ledger::open(place.ledger(), agents, options).await.unwrap()
@@ -116,13 +116,7 @@ on_each!(a_retry_waits_and_is_queued_again);
 async fn a_retry_waits_and_is_queued_again(dialect: Dialect) {
     let place = Place::new(dialect);
     let ledger = open(&place, agents(1), impatient()).await;
-    let mut plan = Plan::new(["api"]);
-    plan.has_issue = false;
-    let id = ledger
-        .submit(Submission::new(json!({}), plan))
-        .await
-        .unwrap()
-        .id;
+    let id = ledger.submit(without_issue("api")).await.unwrap().id;
     ledger.claim(vec!["api".to_owned()], 1).await.unwrap();
     let post = ledger.send(1).await.unwrap().remove(0);
     assert_eq!((post.effect, post.agent.as_str()), (Effect::Post, "api"));
@@ -296,13 +290,7 @@ async fn what_ran_in_a_lost_process_is_lost_with_it(dialect: Dialect) {
                 ..Agent::new("timmy", Channel::Local)
             };
             let first = open(&place, vec![local.clone()], options()).await;
-            let mut plan = Plan::new(["timmy"]);
-            plan.has_issue = false;
-            let id = first
-                .submit(Submission::new(json!({}), plan))
-                .await
-                .unwrap()
-                .id;
+            let id = first.submit(without_issue("timmy")).await.unwrap().id;
             first.claim(vec!["timmy".to_owned()], 1).await.unwrap();
             let run = first.send(1).await.unwrap().remove(0);
             assert_eq!(run.effect, Effect::Run);

@@ -7,7 +7,7 @@ use timmy_dispatcher::ledger::{Answer, Ledger, LedgerError, Recorded, Submission
 use timmy_dispatcher::task::DispatchStatus;
 use uuid::Uuid;
 
-use crate::place::{Dialect, Place, agents, kimi, on_each, options, task};
+use crate::place::{Dialect, Place, agents, kimi, on_each, options, task, without_issue};
 
 /// Carries out everything that is to be done, each at once and well.
 async fn settle(ledger: &Ledger) -> Vec<Effect> {
@@ -331,13 +331,7 @@ on_each!(a_post_in_doubt_is_not_repeated);
 async fn a_post_in_doubt_is_not_repeated(dialect: Dialect) {
     let place = Place::new(dialect);
     let ledger = place.open().await;
-    let mut plan = Plan::new(["api"]);
-    plan.has_issue = false;
-    let id = ledger
-        .submit(Submission::new(json!({}), plan))
-        .await
-        .unwrap()
-        .id;
+    let id = ledger.submit(without_issue("api")).await.unwrap().id;
     ledger.claim(vec!["api".to_owned()], 1).await.unwrap();
     let post = ledger.send(1).await.unwrap().remove(0);
     ledger.answered(&post, Answer::Lost).await.unwrap();
