@@ -109,6 +109,26 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout,
 Issue = Annotated[
     int | None, typer.Option("--issue", metavar="N", min=1, help="The Gitea issue of the task.")
 ]
+Criteria = Annotated[
+    list[str] | None,
+    typer.Option("--criteria", metavar="TEXT", help="An acceptance criterion; repeatable."),
+]
+ChosenType = Annotated[
+    TaskType | None,
+    typer.Option(
+        "--type", metavar="TYPE", help=f"Instead of the inferred one: {', '.join(TaskType)}."
+    ),
+]
+ChosenAgent = Annotated[
+    AgentType | None,
+    typer.Option(
+        "--agent", metavar="AGENT", help=f"Instead of the best one: {', '.join(AgentType)}."
+    ),
+]
+Endpoint = Annotated[
+    str | None,
+    typer.Option("--endpoint", metavar="URL", help="Where the API agent takes its tasks."),
+]
 StandIn = Annotated[Gitea, typer.Option("--gitea", metavar="1.26|1.25", help="Which Gitea.")]
 
 
@@ -318,27 +338,11 @@ def agents(as_json: Json = False) -> None:
 def dispatch(
     title: Title,
     description: Description = "",
-    criteria: Annotated[
-        list[str] | None,
-        typer.Option("--criteria", metavar="TEXT", help="An acceptance criterion; repeatable."),
-    ] = None,
-    task_type: Annotated[
-        TaskType | None,
-        typer.Option(
-            "--type", metavar="TYPE", help=f"Instead of the inferred one: {', '.join(TaskType)}."
-        ),
-    ] = None,
-    agent: Annotated[
-        AgentType | None,
-        typer.Option(
-            "--agent", metavar="AGENT", help=f"Instead of the best one: {', '.join(AgentType)}."
-        ),
-    ] = None,
+    criteria: Criteria = None,
+    task_type: ChosenType = None,
+    agent: ChosenAgent = None,
     issue: Issue = None,
-    endpoint: Annotated[
-        str | None,
-        typer.Option("--endpoint", metavar="URL", help="Where the API agent takes its tasks."),
-    ] = None,
+    endpoint: Endpoint = None,
     retries: Annotated[
         int, typer.Option("--retries", metavar="N", min=0, help="Attempts after the first.")
     ] = 1,

@@ -7,13 +7,16 @@ from typing import Annotated, Any
 
 import typer
 from rich.text import Text
-from timmy.dispatcher import AgentType, TaskType
 from timmy.dispatcher.durable import Dispatcher, DispatcherError, Outcome, Plan, Record, Task
 
 from .app import (
     ENVIRONMENT,
     EXIT_CODES,
+    ChosenAgent,
+    ChosenType,
+    Criteria,
     Description,
+    Endpoint,
     ExitCode,
     Issue,
     Json,
@@ -62,30 +65,14 @@ def submit(
         str | None,
         typer.Option("--file", metavar="FILE", help="The task in full, from a file; - is stdin."),
     ] = None,
-    criteria: Annotated[
-        list[str] | None,
-        typer.Option("--criteria", metavar="TEXT", help="An acceptance criterion; repeatable."),
-    ] = None,
+    criteria: Criteria = None,
     issue: Issue = None,
     repo: Annotated[
         str | None, typer.Option("--repo", metavar="NAME", help="Instead of GITEA_REPO.")
     ] = None,
-    task_type: Annotated[
-        TaskType | None,
-        typer.Option(
-            "--type", metavar="TYPE", help=f"Instead of the inferred one: {', '.join(TaskType)}."
-        ),
-    ] = None,
-    agent: Annotated[
-        AgentType | None,
-        typer.Option(
-            "--agent", metavar="AGENT", help=f"Instead of the best one: {', '.join(AgentType)}."
-        ),
-    ] = None,
-    endpoint: Annotated[
-        str | None,
-        typer.Option("--endpoint", metavar="URL", help="Where the API agent takes its tasks."),
-    ] = None,
+    task_type: ChosenType = None,
+    agent: ChosenAgent = None,
+    endpoint: Endpoint = None,
     priority: Annotated[
         int, typer.Option("--priority", metavar="N", help="Higher goes first.")
     ] = 0,
