@@ -36,8 +36,6 @@ soak: wheel $(VENV)/tested-with ## Endurance at full size, minutes to an hour; S
 	@echo "SEED=$(SEED)"
 	PROPTEST_CASES=100000 PROPTEST_RNG_SEED=$(SEED) cargo test --release --test hostile
 	cargo test --release --test inference_fuzz -- --texts 100000000 --seed $(SEED)
-	cargo build --features ledger --example ledger_worker
-	TIMMY_KILLS=10000 TIMMY_SEED=$(SEED) cargo test --features ledger --test ledger killed_at_random
 	SOAK=1 SEED=$(SEED) $(BIN)/python -m pytest -q tests/python/endurance
 	cargo build --quiet --release --examples --features sandbox,durable
 	TIMMY_KILLS=10000 TIMMY_SEED=$(SEED) cargo test --release --features sandbox,durable \

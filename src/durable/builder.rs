@@ -228,6 +228,7 @@ impl<T: Transport> Builder<T> {
             receiver,
             waiters: Waiters::default(),
             wake: Notify::new(),
+            reviews: Notify::new(),
             stage,
             tasks: Mutex::new(JoinSet::new()),
             last: Mutex::new(JoinSet::new()),

@@ -1,10 +1,14 @@
-//! Follows the record of everything, so that those who wait are woken.
+//! Follows the record of everything, so that those who wait are woken, and who reviews.
 
 use std::sync::Arc;
+
+use serde_json::Value;
 
 use super::inner::{Inner, Stage};
 use super::work::reached;
 use crate::http::Transport;
+use crate::ledger::Entry;
+use crate::ledger::machine::Phase;
 
 /// So many entries are read at a time.
 const BATCH: usize = 500;
@@ -27,6 +31,9 @@ pub(super) async fn follow<T: Transport>(inner: Arc<Inner<T>>) {
             Ok(entries) => {
                 for entry in &entries {
                     inner.waiters.ring(entry.dispatch);
+                    if begins_review(entry) {
+                        inner.reviews.notify_one();
+                    }
                 }
                 if let Some(last) = entries.last() {
                     after = Some(last.seq);
@@ -41,4 +48,10 @@ pub(super) async fn follow<T: Transport>(inner: Arc<Inner<T>>) {
             () = reached(&mut stages, Stage::Stopped) => return,
         }
     }
+}
+
+/// Whether there may be something to review since then that was not there before.
+fn begins_review(entry: &Entry) -> bool {
+    let phase = entry.body.get("phase").and_then(Value::as_str);
+    phase == Some(Phase::Reviewing.as_str()) || entry.kind == "taken over"
 }

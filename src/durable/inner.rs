@@ -81,6 +81,8 @@ pub(super) struct Inner<T> {
     pub(super) waiters: Waiters,
     /// Somebody wants the work to be looked at.
     pub(super) wake: Notify,
+    /// There is something to review.
+    pub(super) reviews: Notify,
     pub(super) stage: watch::Sender<Stage>,
     /// What works, until it is drained.
     pub(super) tasks: Mutex<JoinSet<()>>,

@@ -13,7 +13,7 @@ use super::order::Order;
 use super::work::reached;
 use crate::http::Transport;
 use crate::ledger::machine::{Event, Phase};
-use crate::ledger::{Ledger, LedgerError, Watched};
+use crate::ledger::{Ledger, LedgerError};
 
 /// So many are asked about at once.
 const AT_ONCE: usize = 8;
@@ -30,37 +30,14 @@ pub(super) async fn review<T: Transport>(inner: Arc<Inner<T>>) {
     let timing = inner.team.policy.timing;
     for number in 0.. {
         let ledger = inner.ledger();
-        let changes = ledger.changes();
         if let Err(error) = round(&inner, &ledger, &mut pending, number).await {
             tracing::error!("{error}");
         }
         tokio::select! {
             () = tokio::time::sleep(timing.review_poll) => {}
-            () = begun(&inner, &ledger, changes, &pending) => {}
+            () = inner.reviews.notified() => {}
             () = reached(&mut stages, Stage::Draining) => return,
         }
-    }
-}
-
-/// Waits until a review begins.
-async fn begun<T: Transport>(
-    inner: &Inner<T>,
-    ledger: &Ledger,
-    mut changes: tokio::sync::watch::Receiver<u64>,
-    pending: &Pending,
-) {
-    loop {
-        if changes.changed().await.is_err() {
-            return std::future::pending().await;
-        }
-        let watched = ledger.watched().await.unwrap_or_default();
-        let new = |one: &Watched| {
-            one.phase == Phase::Reviewing && !pending.contains_key(&(one.id, one.fence))
-        };
-        if watched.iter().any(new) {
-            return;
-        }
-        tokio::time::sleep(inner.team.policy.timing.tick).await;
     }
 }
 
