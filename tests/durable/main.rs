@@ -11,5 +11,6 @@ mod kills;
 mod lives;
 mod owner;
 mod page;
+mod reviews;
 mod scene;
 mod world;
