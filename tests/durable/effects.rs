@@ -71,6 +71,14 @@ async fn a_comment_whose_answer_was_lost_is_found_and_not_repeated() {
             );
             let handover = scene.ledger.watched().await.unwrap().remove(0).handover;
             assert_eq!(handover, scene.comments()[0]["id"].as_i64());
+            // The story tells it.
+            assert_eq!(scene.entries(id, "in doubt").await[0]["effect"], "comment");
+            let settled = &scene.entries(id, "settled").await[0];
+            assert_eq!(
+                (&settled["effect"], &settled["how"]),
+                (&"comment".into(), &"found".into())
+            );
+            assert_eq!(settled["remote_id"].as_i64(), handover);
         }
     }
 }

@@ -62,7 +62,8 @@ fn event(code: u32, current: u64) -> Event {
             fence,
             effect: Effect::ALL[pick(211, Effect::ALL.len())],
             how: match pick(401, 9) {
-                0..=5 => Settled::Done,
+                0..=4 => Settled::Done,
+                5 => Settled::Found,
                 6 => Settled::Refused("403".to_owned()),
                 7 => Settled::Ambiguous,
                 _ => Settled::Dropped,

@@ -86,6 +86,14 @@ async fn a_life_from_the_submission_to_the_end(dialect: Dialect) {
             "settled"
         ]
     );
+    // Each says which effect it is about.
+    let settled = entries.iter().filter(|entry| entry.kind == "settled");
+    let said = |name: &'static str| settled.clone().map(move |entry| &entry.body[name]);
+    assert!(said("effect").eq(["comment", "label", "unlabel"]));
+    assert!(said("how").eq(["done", "done", "done"]));
+    assert!(said("remote_id").eq([17, 1, 1]));
+    assert_eq!(entries[2].body["reason"], "comment done");
+
     let rest = ledger.events(entries[4].seq, 100).await.unwrap();
     assert_eq!(rest, entries[5..]);
 }

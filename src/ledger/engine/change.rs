@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::group::{Group, Held, Out};
@@ -48,8 +48,13 @@ impl Group<'_> {
             };
             alive |= matches!(event, Event::SignOfLife { .. });
             let mut body = json!({ "reason": reason, "phase": held.state.phase.as_str() });
-            if let (None, false, Some(body)) = (came, evidence.is_null(), body.as_object_mut()) {
-                body.insert("evidence".to_owned(), evidence.clone());
+            if let Some(body) = body.as_object_mut() {
+                if came.is_none() && !evidence.is_null() {
+                    body.insert("evidence".to_owned(), evidence.clone());
+                }
+                if let Event::Settled { fence, effect, how } = &event {
+                    body.extend(settled(held, *fence, *effect, how));
+                }
             }
             self.note(id, held.state.fence, kind, &body);
             for command in &commands {
@@ -175,6 +180,19 @@ impl Group<'_> {
             }
         }
     }
+}
+
+/// Which effect came to its end, how, and under which number the server has it.
+fn settled(held: &Held, fence: u64, effect: Effect, how: &Settled) -> Map<String, Value> {
+    let mut is = held.outbox.iter().rev();
+    let out = is.find(|out| out.fence == fence && out.effect == effect);
+    let mut said = Map::new();
+    said.insert("effect".to_owned(), effect.as_str().into());
+    said.insert("how".to_owned(), how.as_str().into());
+    if let Some(id) = out.and_then(|out| out.remote_id) {
+        said.insert("remote_id".to_owned(), id.into());
+    }
+    said
 }
 
 /// How an effect in doubt is treated.

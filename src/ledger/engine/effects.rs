@@ -205,7 +205,18 @@ impl Group<'_> {
             out.changed = true;
         }
         let (fence, effect, phase) = (out.fence, out.effect, out.row.phase);
+        let found = matches!(event, Event::LookedFor { found: 1.., .. });
+        let told = match (event, phase) {
+            (Event::Lost { .. }, Phase::InDoubt) => Some("in doubt"),
+            (Event::LookedFor { .. }, Phase::Ready) => Some("not found"),
+            _ => None,
+        };
+        if let Some(kind) = told {
+            let body = json!({ "effect": effect.as_str() });
+            self.note(dispatch, fence, kind, &body);
+        }
         let how = match phase {
+            Phase::Done if found => Settled::Found,
             Phase::Done => Settled::Done,
             Phase::Refused => Settled::Refused(reason),
             Phase::Ambiguous => Settled::Ambiguous,

@@ -13,12 +13,28 @@ use crate::task::{UnknownName, named};
 pub enum Settled {
     /// It happened, once.
     Done,
+    /// The same, as was seen when it was looked for.
+    Found,
     /// It will not happen, for that reason.
     Refused(String),
     /// It cannot be found out whether it happened.
     Ambiguous,
     /// It was called off before it was sent.
     Dropped,
+}
+
+impl Settled {
+    /// In one word.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Found => "found",
+            Self::Refused(_) => "refused",
+            Self::Ambiguous => "ambiguous",
+            Self::Dropped => "dropped",
+        }
+    }
 }
 
 /// Who ended an issue.
@@ -276,6 +292,7 @@ impl Event {
                 how: Settled::Ambiguous,
                 ..
             } => format!("whether the {effect} arrived is not known"),
+            Self::Settled { effect, how, .. } => format!("{effect} {}", how.as_str()),
             Self::Finished { .. } | Self::GatesPassed { .. } => "done".to_owned(),
             Self::LabelTaken { by, .. } => format!("{by} took the label off"),
             Self::Reassigned { agent, by, .. } => format!("{by} gave it to {agent}"),

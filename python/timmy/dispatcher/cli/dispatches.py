@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 from timmy.dispatcher import DispatchStatus, TaskType
-from timmy.dispatcher.durable import Dispatcher, Effect, Outcome, Record, Story
+from timmy.dispatcher.durable import Dispatcher, Effect, Event, Outcome, Record, Story
 
 from .app import (
     Json,
@@ -153,7 +153,7 @@ def show(id: DispatchId, ledger: Ledger = None, as_json: Json = False) -> None:
         "Events",
         ["at", "fence", "event", ""],
         [
-            [when(event.at), str(event.fence), visible(event.kind), body_text(event.body)]
+            [when(event.at), str(event.fence), visible(event.kind), event_details(event)]
             for event in story.events
         ],
     )
@@ -178,13 +178,18 @@ def effect_table(effects: tuple[Effect, ...]) -> tuple[list[str], list[list[str 
     ]
 
 
-def body_text(body: Any) -> str:
-    """Return what is known of an event on one line."""
-    if not body:
-        return ""
-    if isinstance(body, dict):
-        return visible(", ".join(f"{key}: {_value(item)}" for key, item in body.items()))
-    return visible(_value(body))
+def event_details(event: Event) -> str:
+    """Return what is known of an event on one line; what there is to know of it comes first."""
+    body = dict(event.body)
+    told = str(body.pop("reason", ""))
+    if event.kind == "settled":
+        # Of what was refused the reason says which effect it was.
+        body.pop("effect", None)
+        body.pop("how", None)
+    if (number := body.pop("remote_id", None)) is not None:
+        told += f" as {number}"
+    parts = [told, *(f"{key}: {_value(item)}" for key, item in body.items())]
+    return visible(", ".join(part for part in parts if part and part != event.kind))
 
 
 def _value(value: Any) -> str:

@@ -28,7 +28,7 @@ from timmy.dispatcher.durable import (
 
 from . import interrupts
 from .app import ENVIRONMENT, ExitCode, Json, app, fail
-from .dispatches import COLUMNS, body_text, cells, plain
+from .dispatches import COLUMNS, cells, event_details, plain
 from .display import line, notes, print_json, results, visible
 from .place import LEDGER_ENVIRONMENT, Ledger, Pairs, end, pairs, prepare, short, when
 
@@ -292,7 +292,7 @@ class _Worker:
 
 def event_text(event: Event) -> str:
     """Return an event on one line."""
-    body = body_text(event.body)
+    body = event_details(event)
     return f"{when(event.at)}  {short(event.dispatch)}  {visible(event.kind)}  {body}".rstrip()
 
 

@@ -175,7 +175,11 @@ class Event:
     """What happened: submitted, claimed, settled, finished, …"""
     at: datetime
     body: Mapping[str, Any]
-    """More of it: the reason, the phase, the evidence."""
+    """More of it: the reason, the phase, the evidence.
+
+    Of ``settled`` also the effect, how it came to its end (done, found, refused, ambiguous or
+    dropped), and the ``remote_id`` that the server gave it, such as the number of a comment.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)
