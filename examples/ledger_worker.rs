@@ -48,10 +48,10 @@ impl Server {
         die_at(self.point.as_deref(), "before request");
         let fate = self.random(10);
         if fate == 0 {
-            return Ok(Answer::NotTaken(Duration::from_millis(1)));
+            return Ok(Answer::NotTaken(Duration::from_millis(1), String::new()));
         }
         if fate == 1 {
-            return Ok(Answer::Lost); // It never arrived.
+            return Ok(Answer::Lost(String::new())); // It never arrived.
         }
         let (dispatch, fence) = (errand.dispatch, errand.fence);
         let line = format!("{dispatch} {fence} {} {}\n", errand.effect, errand.nonce);
@@ -62,7 +62,7 @@ impl Server {
             Command::new("kill").args(["-STOP", &id]).status()?;
         }
         Ok(match fate {
-            2 => Answer::Lost, // It did.
+            2 => Answer::Lost(String::new()), // It did.
             _ => Answer::Taken(None),
         })
     }

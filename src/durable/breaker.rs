@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
+use crate::http::redact_url;
+
 /// So many failures in a row and it is left alone.
 const FAILURES: u32 = 5;
 /// So many requests at a time after an outage, and nothing is counted any more.
@@ -54,6 +56,13 @@ enum State {
     },
 }
 
+/// Why a request is not let through, and when to ask again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Cooling {
+    pub(crate) wait: Duration,
+    pub(crate) why: String,
+}
+
 /// The state machine, without a clock: times are since any beginning.
 #[derive(Debug)]
 struct Breaker {
@@ -63,6 +72,8 @@ struct Breaker {
     era: u64,
     first: Duration,
     waits: ExponentialBackoff,
+    /// What was said of the last failure.
+    last: String,
 }
 
 impl Breaker {
@@ -72,6 +83,7 @@ impl Breaker {
             era: 0,
             first,
             waits: waits(first),
+            last: String::new(),
         }
     }
 
@@ -169,6 +181,19 @@ impl Breaker {
         self.first
     }
 
+    /// Why a request is not let through.
+    fn why(&self, destination: &str) -> String {
+        let what = match self.state {
+            State::Open { .. } => "is left alone",
+            _ => "is coming back, and takes one after the other",
+        };
+        let destination = redact_url(destination);
+        match self.last.as_str() {
+            "" => format!("{destination} {what}"),
+            last => format!("{destination} {what}: {last}"),
+        }
+    }
+
     fn open(&mut self, now: Duration, wait: Duration) -> Duration {
         self.turn_to(State::Open {
             until: now + wait,
@@ -211,9 +236,16 @@ impl Breakers {
         }
     }
 
-    /// Lets a request through, or says how long to wait.
-    pub(crate) fn admit(&self, destination: &str) -> Result<Permit, Duration> {
-        let era = self.with(destination, Breaker::admit)?;
+    /// Lets a request through, or says how long to wait, and why.
+    pub(crate) fn admit(&self, destination: &str) -> Result<Permit, Cooling> {
+        let admit = |breaker: &mut Breaker, now| {
+            let admitted = breaker.admit(now);
+            admitted.map_err(|wait| Cooling {
+                wait,
+                why: breaker.why(destination),
+            })
+        };
+        let era = self.with(destination, admit)?;
         Ok(Permit {
             breakers: self.clone(),
             destination: destination.to_owned(),
@@ -257,23 +289,39 @@ pub(crate) struct Permit {
 }
 
 impl Permit {
-    /// Says how the destination took it; yields how long to wait before the same is tried again.
-    pub(crate) fn report(mut self, health: Health) -> Duration {
-        self.settle(health)
+    /// Says how the destination took it, and if not well, in words; yields how long to wait before the
+    /// same is tried again, and why.
+    pub(crate) fn report(mut self, health: Health, why: &str) -> Cooling {
+        self.settle(health, why)
     }
 
-    fn settle(&mut self, health: Health) -> Duration {
+    fn settle(&mut self, health: Health, why: &str) -> Cooling {
         let Some(era) = self.era.take() else {
-            return Duration::ZERO;
+            return Cooling {
+                wait: Duration::ZERO,
+                why: String::new(),
+            };
         };
-        let report = |breaker: &mut Breaker, now| breaker.report(era, now, health);
+        let report = |breaker: &mut Breaker, now| {
+            let well = matches!(health, Health::Well | Health::Unasked);
+            if !well {
+                why.clone_into(&mut breaker.last);
+            }
+            let wait = breaker.report(era, now, health);
+            let why = match breaker.state {
+                State::Closed { .. } => why.to_owned(),
+                _ if well => why.to_owned(),
+                _ => breaker.why(&self.destination),
+            };
+            Cooling { wait, why }
+        };
         self.breakers.with(&self.destination, report)
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.settle(Health::Unasked);
+        self.settle(Health::Unasked, "");
     }
 }
 
@@ -350,8 +398,13 @@ mod tests {
     fn a_probe_that_is_given_up_makes_way_for_the_next() {
         let breakers = Breakers::new(Duration::from_millis(1));
         for _ in 0..FAILURES {
-            breakers.admit("x").unwrap().report(Health::Ill);
+            breakers
+                .admit("x")
+                .unwrap()
+                .report(Health::Ill, "no answer");
         }
+        let cooling = breakers.admit("x").unwrap_err();
+        assert_eq!(cooling.why, "x is left alone: no answer");
         assert!(breakers.admit("y").is_ok());
         let probe = loop {
             if let Ok(probe) = breakers.admit("x") {
@@ -359,7 +412,8 @@ mod tests {
             }
             std::thread::sleep(Duration::from_millis(1));
         };
-        assert!(breakers.admit("x").is_err());
+        let cooling = breakers.admit("x").unwrap_err();
+        assert!(cooling.why.starts_with("x is coming back"), "{cooling:?}");
         drop(probe);
         assert!(breakers.admit("x").is_ok());
     }

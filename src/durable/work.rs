@@ -220,7 +220,7 @@ async fn carry<T: Transport>(
     }
     if ledger.lease_left() < needed {
         // By now others may look after it.
-        let later = Answer::NotTaken(timing.tick);
+        let later = Answer::NotTaken(timing.tick, "the lease was about to end".to_owned());
         ledger.answered(errand, later).await?;
         return Ok(());
     }

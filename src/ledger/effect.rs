@@ -349,6 +349,9 @@ pub struct Row {
     pub not_before: i64,
     /// How many requests may have had an effect.
     pub sends: u32,
+    /// What came of the last request, in words; empty where it was taken. It moves nothing.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why: String,
 }
 
 impl Row {
@@ -361,6 +364,7 @@ impl Row {
             quarantine,
             not_before: 0,
             sends: 0,
+            why: String::new(),
         }
     }
 

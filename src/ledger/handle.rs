@@ -518,12 +518,13 @@ impl Ledger {
 pub enum Answer {
     /// It happened, and the server calls it so.
     Taken(Option<i64>),
-    /// It certainly did not happen, or could not be looked for; to be tried again after that time.
-    NotTaken(Duration),
+    /// It certainly did not happen, or could not be looked for, for that reason; to be tried again
+    /// after that time.
+    NotTaken(Duration, String),
     /// It will not happen, for that reason.
     Refused(String),
-    /// There was no answer.
-    Lost,
+    /// There was no answer, or none that says whether it happened: that one.
+    Lost(String),
     /// It was looked for, so many times it is there, and the first is called so.
     Found(u32, Option<i64>),
 }

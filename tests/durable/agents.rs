@@ -170,7 +170,9 @@ async fn an_agent_that_is_busy_gets_it_later_and_one_that_refuses_does_not() {
     scene.gitea.fault(busy.times(1)).unwrap();
     let errand = scene.next().await;
     let outcome = scene.effects.carry_out(&errand).await;
-    let later = Answer::NotTaken(Duration::from_secs(3));
+    let at = format!("http://{}", scene.gitea.address());
+    let why = format!("{at} is left alone: {at}/agent/api answered 429");
+    let later = Answer::NotTaken(Duration::from_secs(3), why.clone());
     assert_eq!(
         outcome,
         Outcome::Answer {
@@ -179,7 +181,11 @@ async fn an_agent_that_is_busy_gets_it_later_and_one_that_refuses_does_not() {
         }
     );
     scene.effects.conclude(&errand, outcome).await.unwrap();
-    assert_eq!(scene.phase(id).await, Phase::HandingOver);
+    let record = scene.get(id).await;
+    assert_eq!(record.state.phase, Phase::HandingOver);
+    let waits = record.reason.strip_prefix("the post for api waits until ");
+    let waits = waits.and_then(|rest| rest.split_once(" UTC: ")).unwrap();
+    assert_eq!((waits.0.len(), waits.1), ("12:03:05".len(), why.as_str()));
 
     for (fault, reason) in [
         (
@@ -243,13 +249,14 @@ async fn an_agent_has_as_long_as_its_terms_say() {
         "{:?}",
         began.elapsed()
     );
-    assert_eq!(
-        outcome,
+    let lost = matches!(
+        &outcome,
         Outcome::Answer {
-            answer: Answer::Lost,
-            then: Vec::new()
+            answer: Answer::Lost(_),
+            ..
         }
     );
+    assert!(lost, "{outcome:?}");
     scene.effects.conclude(&errand, outcome).await.unwrap();
     scene.look().await;
     assert_eq!(scene.phase(id).await, Phase::Withdrawing);

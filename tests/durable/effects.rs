@@ -155,7 +155,7 @@ async fn a_surplus_comment_that_cannot_be_removed_is_tried_again() {
     scene.gitea.fault(deleting).unwrap();
     let found = loop {
         match answer(scene.effects.look_for(&errand).await) {
-            Answer::NotTaken(wait) => tokio::time::sleep(wait).await,
+            Answer::NotTaken(wait, _) => tokio::time::sleep(wait).await,
             found => break found,
         }
     };
@@ -599,6 +599,11 @@ async fn our_token_stands_in_no_comment() {
     }
 }
 
+fn left_alone(scene: &Scene) -> String {
+    let address = scene.gitea.address();
+    format!("http://{address}/api/v1 is left alone: cannot comment: 429")
+}
+
 #[tokio::test]
 async fn a_server_that_asks_for_it_is_left_alone() {
     for version in both() {
@@ -609,12 +614,13 @@ async fn a_server_that_asks_for_it_is_left_alone() {
         let errand = scene.next().await;
         let seven = Duration::from_secs(7);
         let told = answer(scene.effects.carry_out(&errand).await);
-        assert_eq!(told, Answer::NotTaken(seven));
+        assert_eq!(told, Answer::NotTaken(seven, left_alone(&scene)));
         // For all that goes there.
-        let Answer::NotTaken(wait) = answer(scene.effects.look_for(&errand).await) else {
+        let Answer::NotTaken(wait, why) = answer(scene.effects.look_for(&errand).await) else {
             panic!("asked");
         };
         assert!(wait > Duration::from_secs(1) && wait <= seven + Duration::from_secs(1));
+        assert_eq!(why, left_alone(&scene));
         assert_eq!(scene.effects.cooling().len(), 1);
         assert_eq!(scene.gitea.requests().len(), 1);
         scene
@@ -641,7 +647,7 @@ async fn a_server_that_asks_for_it_is_left_alone() {
         let most = Duration::from_secs(15 * 60);
         assert_eq!(
             answer(scene.effects.carry_out(&errand).await),
-            Answer::NotTaken(most)
+            Answer::NotTaken(most, left_alone(&scene))
         );
     }
 }
@@ -675,7 +681,7 @@ async fn a_server_that_is_not_there_takes_nothing() {
     scene.gitea.stop();
     assert!(matches!(
         answer(scene.effects.carry_out(&errand).await),
-        Answer::NotTaken(_)
+        Answer::NotTaken(..)
     ));
 }
 
@@ -702,13 +708,14 @@ async fn an_effect_takes_no_longer_than_it_may() {
         )
         .unwrap();
     let outcome = scene.effects.carry_out(&errand).await;
-    assert_eq!(
-        outcome,
+    let lost = matches!(
+        &outcome,
         Outcome::Answer {
-            answer: Answer::Lost,
-            then: Vec::new()
+            answer: Answer::Lost(_),
+            ..
         }
     );
+    assert!(lost, "{outcome:?}");
     scene.effects.conclude(&errand, outcome).await.unwrap();
     scene
         .gitea
@@ -719,7 +726,7 @@ async fn an_effect_takes_no_longer_than_it_may() {
     assert!(matches!(
         outcome,
         Outcome::Answer {
-            answer: Answer::NotTaken(_),
+            answer: Answer::NotTaken(..),
             ..
         }
     ));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use timmy_dispatcher::durable::{Dispatcher, Policy, Receive, Wishes};
+use timmy_dispatcher::durable::{Dispatcher, Policy, Receive, Timing, Wishes};
 use timmy_dispatcher::ledger::machine::Phase;
 use timmy_dispatcher::sandbox::{DeliveryFault, Fault};
 use uuid::Uuid;
@@ -89,6 +89,41 @@ async fn a_burst_of_errors_in_every_phase_passes() {
         burst(&life.world);
         life.end().await;
     }
+}
+
+/// What waits for a server that is left alone names it, says why and until when, and goes on.
+#[tokio::test]
+async fn what_waits_for_a_server_that_is_left_alone_says_so() {
+    let world = World::new(VERSIONS[0]);
+    let slow = Policy {
+        timing: Timing {
+            // Long enough to be seen.
+            again: Duration::from_millis(300),
+            ..World::policy().timing
+        },
+        ..World::policy()
+    };
+    let down = |world: &World, _| world.gitea.fault(Fault::status(503)).unwrap();
+    let life = Life::begin(world, slow, down).await;
+    let waits = eventually(&life.dispatcher, life.id, |record| {
+        record.reason.contains("is left alone")
+    });
+    let waits = waits.await;
+    assert_eq!(waits.state.phase, Phase::HandingOver);
+    let address = life.world.gitea.address();
+    let why =
+        format!("UTC: http://{address}/api/v1 is left alone: cannot read our own account: 503");
+    let reason = &waits.reason;
+    let doubt = "whether the comment for kimi_code arrived is not known; it is looked for after ";
+    assert!(
+        reason.starts_with(doubt) && reason.ends_with(&why),
+        "{reason}"
+    );
+    life.world.gitea.clear_faults();
+    life.handed_over().await;
+    let record = life.dispatcher.get(life.id).await.unwrap();
+    assert_eq!(record.reason, "");
+    life.end().await;
 }
 
 #[tokio::test]

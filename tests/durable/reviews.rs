@@ -148,15 +148,11 @@ async fn it_waits_for_an_approval_and_for_a_function() {
         };
         approve("eve");
         // Why it waits can be seen.
-        let began = std::time::Instant::now();
-        loop {
-            let story = format!("{:?}", dispatcher.story(id).await.unwrap());
-            if story.contains("not on a Friday") {
-                break;
-            }
-            assert!(began.elapsed() < Duration::from_secs(60), "{story}");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let waits = eventually(&dispatcher, id, |record| {
+            record.reason.contains("not on a Friday")
+        })
+        .await;
+        assert!(waits.reason.starts_with("gates: "), "{}", waits.reason);
         ready.store(true, Ordering::SeqCst);
         assert_eq!(ended(&dispatcher, id).await.state.phase, Phase::Completed);
         dispatcher.close(Duration::from_secs(5)).await;

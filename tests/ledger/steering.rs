@@ -100,7 +100,10 @@ async fn a_glance_says_what_there_is_to_do(dialect: Dialect) {
     assert!(glance.ready && !glance.queued && !glance.due);
     assert!(glance.next_in.unwrap() > 80_000_000); // the deadline
     let comment = ledger.send(1).await.unwrap().remove(0);
-    ledger.answered(&comment, Answer::Lost).await.unwrap();
+    ledger
+        .answered(&comment, Answer::Lost(String::new()))
+        .await
+        .unwrap();
     assert!(ledger.glance().await.unwrap().doubtful);
     ledger.record(id, Event::Cancel).await.unwrap();
     assert!(ledger.glance().await.unwrap().due); // the silence
@@ -266,13 +269,22 @@ async fn an_effect_can_be_hastened_and_given_up(dialect: Dialect) {
     ledger.claim(kimi(), 1).await.unwrap();
     let comment = ledger.send(1).await.unwrap().remove(0);
     assert!(!ledger.abandon(comment.id).await.unwrap()); // on its way
-    let later = Answer::NotTaken(Duration::from_secs(3600));
+    let later = Answer::NotTaken(Duration::from_secs(3600), "busy".to_owned());
     ledger.answered(&comment, later).await.unwrap();
     assert_eq!(ledger.send(1).await.unwrap(), []);
+    let reason = ledger.get(id).await.unwrap().reason;
+    assert!(
+        reason.starts_with("the comment for kimi waits until ") && reason.ends_with(" UTC: busy"),
+        "{reason}"
+    );
     assert!(ledger.hasten(comment.id).await.unwrap());
+    assert_eq!(ledger.get(id).await.unwrap().reason, "");
     let again = ledger.send(1).await.unwrap().remove(0);
     assert_eq!(again.id, comment.id);
-    ledger.answered(&again, Answer::Lost).await.unwrap();
+    ledger
+        .answered(&again, Answer::Lost(String::new()))
+        .await
+        .unwrap();
     assert_eq!(ledger.outbox(10).await.unwrap().len(), 2);
     assert!(ledger.abandon(comment.id).await.unwrap());
     let story = ledger.story(id).await.unwrap();

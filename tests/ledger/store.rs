@@ -232,7 +232,10 @@ async fn an_effect_in_doubt_is_looked_for_before_it_is_sent_again(dialect: Diale
     ledger.submit(task("x")).await.unwrap();
     ledger.claim(kimi(), 1).await.unwrap();
     let comment = ledger.send(1).await.unwrap().remove(0);
-    ledger.answered(&comment, Answer::Lost).await.unwrap();
+    ledger
+        .answered(&comment, Answer::Lost(String::new()))
+        .await
+        .unwrap();
     assert_eq!(ledger.send(1).await.unwrap(), []);
     let doubtful = ledger.doubtful(10).await.unwrap();
     assert_eq!((doubtful.len(), doubtful[0].id), (1, comment.id));
@@ -272,21 +275,36 @@ on_each!(what_could_not_be_looked_for_stays_in_doubt);
 async fn what_could_not_be_looked_for_stays_in_doubt(dialect: Dialect) {
     let place = Place::new(dialect);
     let ledger = place.open().await;
-    ledger.submit(task("x")).await.unwrap();
+    let id = ledger.submit(task("x")).await.unwrap().id;
     ledger.claim(kimi(), 1).await.unwrap();
     let comment = ledger.send(1).await.unwrap().remove(0);
-    ledger.answered(&comment, Answer::Lost).await.unwrap();
+    ledger
+        .answered(&comment, Answer::Lost("502".to_owned()))
+        .await
+        .unwrap();
     let doubtful = ledger.doubtful(10).await.unwrap();
-    let hour = Duration::from_secs(3600);
-    let came = ledger.answered(&doubtful[0], Answer::NotTaken(hour)).await;
+    let later = Answer::NotTaken(Duration::from_secs(3600), "a\0b".to_owned());
+    let came = ledger.answered(&doubtful[0], later).await;
     assert_eq!(came.unwrap(), Some(effect::Phase::InDoubt));
+    let reason = ledger.get(id).await.unwrap().reason;
+    let doubt = "whether the comment for kimi arrived is not known; it is looked for after ";
+    assert!(
+        reason.starts_with(doubt) && reason.ends_with(" UTC: a\u{fffd}b"),
+        "{reason}"
+    );
+    let told = ledger.story(id).await.unwrap().entries;
+    let told = told.iter().find(|entry| entry.kind == "in doubt").unwrap();
+    assert_eq!(told.body, json!({ "effect": "comment", "reason": "502" }));
     assert_eq!(ledger.doubtful(10).await.unwrap(), []); // not before the hour is over
 }
 
 on_each!(what_was_taken_back_while_it_was_on_its_way_is_not_sent_again);
 async fn what_was_taken_back_while_it_was_on_its_way_is_not_sent_again(dialect: Dialect) {
-    let later = Answer::NotTaken(Duration::ZERO);
-    for answers in [&[later][..], &[Answer::Lost, Answer::Found(0, None)]] {
+    let later = Answer::NotTaken(Duration::ZERO, String::new());
+    for answers in [
+        &[later][..],
+        &[Answer::Lost(String::new()), Answer::Found(0, None)],
+    ] {
         let place = Place::new(dialect);
         let ledger = place.open().await;
         let id = ledger.submit(task("x")).await.unwrap().id;
@@ -342,7 +360,10 @@ async fn a_post_in_doubt_is_not_repeated(dialect: Dialect) {
     let id = ledger.submit(without_issue("api")).await.unwrap().id;
     ledger.claim(vec!["api".to_owned()], 1).await.unwrap();
     let post = ledger.send(1).await.unwrap().remove(0);
-    ledger.answered(&post, Answer::Lost).await.unwrap();
+    ledger
+        .answered(&post, Answer::Lost(String::new()))
+        .await
+        .unwrap();
     assert_eq!(ledger.doubtful(10).await.unwrap(), []);
     let record = ledger.get(id).await.unwrap();
     assert_eq!(record.state.phase, Phase::Withdrawing); // until the agent is known to be silent

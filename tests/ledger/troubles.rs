@@ -31,7 +31,10 @@ async fn a_clock_that_jumps_lets_nothing_expire(dialect: Dialect) {
         let id = quiet.submit(task("x")).await.unwrap().id;
         quiet.claim(kimi(), 1).await.unwrap();
         let comment = quiet.send(1).await.unwrap().remove(0);
-        quiet.answered(&comment, Answer::Lost).await.unwrap();
+        quiet
+            .answered(&comment, Answer::Lost(String::new()))
+            .await
+            .unwrap();
         assert_eq!(ledger.claim(kimi(), 1).await.unwrap(), []);
         clock.store(jump, Ordering::SeqCst);
 

@@ -266,7 +266,8 @@ impl<T: Transport> Effects<T> {
     pub(in crate::durable) fn may_run(&self, errand: &Errand) -> Outcome {
         if !self.local.has(&errand.agent) {
             // Another process may have it.
-            return Outcome::later(self.settings.backoff);
+            let why = format!("this process has no handler for {}", errand.agent);
+            return Outcome::later(self.settings.backoff, why);
         }
         let fence = errand.fence;
         Outcome::Answer {

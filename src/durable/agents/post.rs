@@ -8,7 +8,7 @@ use super::said::{Said, bounded, kept};
 use super::signature;
 use crate::dispatch::check_http_url;
 use crate::dispatch::retry::parse_retry_after;
-use crate::durable::breaker::Health;
+use crate::durable::breaker::{Cooling, Health};
 use crate::durable::effects::{Effects, Outcome};
 use crate::durable::order::{Order, Terms};
 use crate::http::{Method, Repeat, Request, Response, Secrets, SendError, Transport, redact_url};
@@ -61,26 +61,34 @@ fn answer_of(
     destination: &Destination,
     again: bool,
 ) -> (Answer, Health) {
-    let later = Answer::NotTaken(Duration::ZERO);
+    let lost = |error: &SendError| Answer::Lost(destination.redact(&error.to_string()));
     let response = match sent {
         Ok(response) => response,
         Err(SendError::Url(text)) => {
             return (Answer::Refused(destination.redact(text)), Health::Unasked);
         }
-        Err(SendError::Connect { .. }) => return (later, Health::Ill),
+        Err(error @ SendError::Connect { .. }) => {
+            let why = destination.redact(&error.to_string());
+            return (Answer::NotTaken(Duration::ZERO, why), Health::Ill);
+        }
         // It answered, at too great a length.
-        Err(SendError::TooLarge { .. }) => return (Answer::Lost, Health::Well),
-        Err(_) => return (Answer::Lost, Health::Ill),
+        Err(error @ SendError::TooLarge { .. }) => return (lost(error), Health::Well),
+        Err(error) => return (lost(error), Health::Ill),
     };
     let asked = response.header("retry-after").and_then(parse_retry_after);
+    let answered = || format!("{} answered {}", destination.shown(), response.status);
     match response.status {
         200..300 => (Answer::Taken(None), Health::Well),
         // The first request of that key is being worked on.
         409 if again => (Answer::Taken(None), Health::Well),
-        425 | 429 => (later, asked.map_or(Health::Ill, Health::Limited)),
+        425 | 429 => {
+            let later = Answer::NotTaken(Duration::ZERO, answered());
+            (later, asked.map_or(Health::Ill, Health::Limited))
+        }
         408 | 500.. => {
             let health = asked.filter(|_| response.status == 503);
-            (Answer::Lost, health.map_or(Health::Ill, Health::Limited))
+            let health = health.map_or(Health::Ill, Health::Limited);
+            (Answer::Lost(answered()), health)
         }
         status => {
             let said: String = response.text().trim().chars().take(EXCERPT).collect();
@@ -124,7 +132,7 @@ impl<T: Transport> Effects<T> {
         let limit = terms.limit(self.settings.limit);
         let sent = self.send(&destination, errand, &key, body, limit).await;
         let (answer, then) = match sent {
-            Err(wait) => return Outcome::later(wait),
+            Err(Cooling { wait, why }) => return Outcome::later(wait, why),
             Ok((answer, response)) => {
                 let then = match (&answer, response) {
                     (Answer::Taken(_), Some(response)) => {
@@ -138,11 +146,11 @@ impl<T: Transport> Effects<T> {
         match then {
             Ok(then) => Outcome::Answer { answer, then },
             // What it said is not kept: then it counts as not heard.
-            Err(_) => Outcome::answer(Answer::Lost),
+            Err(error) => Outcome::answer(Answer::Lost(error.to_string())),
         }
     }
 
-    /// Sends a body under a key through the breaker. An error says how long to wait: nothing was sent.
+    /// Sends a body under a key through the breaker. An error says that nothing was sent.
     pub(in crate::durable) async fn send(
         &self,
         destination: &Destination,
@@ -150,7 +158,7 @@ impl<T: Transport> Effects<T> {
         key: &str,
         body: String,
         limit: Duration,
-    ) -> Result<(Answer, Option<Response>), Duration> {
+    ) -> Result<(Answer, Option<Response>), Cooling> {
         let permit = self.breakers.admit(&destination.origin)?;
         let mut headers = vec![("idempotency-key", key.to_owned())];
         if let Some(receiver) = &self.settings.receiver
@@ -171,13 +179,16 @@ impl<T: Transport> Effects<T> {
             repeat: Repeat::FreshOnly,
         };
         let sent = self.server.transport().send(request).await;
-        let (answer, health) = answer_of(&sent, destination, errand.row.sends > 1);
-        let wait = permit.report(health);
-        let answer = match answer {
-            Answer::NotTaken(_) => Answer::NotTaken(wait),
-            Answer::Refused(reason) => Answer::Refused(self.server.redact(&reason)),
-            answer => answer,
-        };
+        let (mut answer, health) = answer_of(&sent, destination, errand.row.sends > 1);
+        let mut said = "";
+        if let Answer::NotTaken(_, why) | Answer::Lost(why) | Answer::Refused(why) = &mut answer {
+            *why = self.server.redact(why);
+            said = why;
+        }
+        let cooling = permit.report(health, said);
+        if let Answer::NotTaken(..) = answer {
+            answer = Answer::NotTaken(cooling.wait, cooling.why);
+        }
         Ok((answer, sent.ok()))
     }
 

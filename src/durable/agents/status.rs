@@ -111,7 +111,7 @@ impl<T: Transport> StatusPolls<T> {
         };
         let permit = match self.effects.breakers.admit(&place.origin) {
             Ok(permit) => permit,
-            Err(wait) => return (None, wait),
+            Err(cooling) => return (None, cooling.wait),
         };
         let terms = Terms::of(&one.terms).unwrap_or_default();
         let request = Request {
@@ -124,7 +124,11 @@ impl<T: Transport> StatusPolls<T> {
             repeat: Repeat::Safe,
         };
         let sent = self.effects.server.transport().send(request).await;
-        let wait = permit.report(health(&sent));
+        let why = match &sent {
+            Ok(response) => format!("the status URL answered {}", response.status),
+            Err(error) => place.redact(&error.to_string()),
+        };
+        let wait = permit.report(health(&sent), &why).wait;
         let Ok(response) = sent else {
             return (None, wait);
         };

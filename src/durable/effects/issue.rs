@@ -116,7 +116,8 @@ impl<T: Transport> OnIssue<'_, T> {
         let issue = self.repository.set_closed(self.number, false).await;
         let issue = issue.map_err(deciding("reopen the issue"))?;
         if issue.is_closed() {
-            return Err(Trouble::Later(self.effects.settings.backoff));
+            let backoff = self.effects.settings.backoff;
+            return Err(Trouble::Later(backoff, "the issue is still closed"));
         }
         Ok(Answer::Taken(None))
     }
@@ -152,13 +153,16 @@ impl<T: Transport> OnIssue<'_, T> {
     /// What follows from a trouble, and how the server took it.
     pub(super) async fn verdict(&self, trouble: Trouble) -> (Verdict, Health) {
         let (tried, error, decisive) = match trouble {
-            Trouble::Later(wait) => return (Verdict::Again(wait), Health::Well),
+            Trouble::Later(wait, why) => {
+                return (Verdict::Again(wait, why.to_owned()), Health::Well);
+            }
             Trouble::Impossible(reason) => {
                 return (Verdict::Answer(Answer::Refused(reason)), Health::Well);
             }
             Trouble::Ledger => {
+                let why = "the ledger did not answer".to_owned();
                 return (
-                    Verdict::Again(self.effects.settings.backoff),
+                    Verdict::Again(self.effects.settings.backoff, why),
                     Health::Unasked,
                 );
             }
@@ -168,20 +172,16 @@ impl<T: Transport> OnIssue<'_, T> {
                 decisive,
             } => (tried, error, decisive),
         };
-        let lost = if decisive {
-            Verdict::Answer(Answer::Lost)
-        } else {
-            Verdict::Again(Duration::ZERO)
+        let why = format!("cannot {tried}: {error}");
+        let again = Verdict::Again(Duration::ZERO, why.clone());
+        let lost = match decisive {
+            true => Verdict::Answer(Answer::Lost(why)),
+            false => Verdict::Again(Duration::ZERO, why),
         };
         let health = health(&error);
         let Some(status) = error.status() else {
             let certain = matches!(error, GiteaError::NotSent(_));
-            let verdict = if certain {
-                Verdict::Again(Duration::ZERO)
-            } else {
-                lost
-            };
-            return (verdict, health);
+            return (if certain { again } else { lost }, health);
         };
         let verdict = match status {
             300..=399 => Verdict::Held(self.moved(&error)),
@@ -189,9 +189,9 @@ impl<T: Transport> OnIssue<'_, T> {
             404 | 500 => match self.missing().await {
                 Some(verdict) => return (verdict, Health::Well),
                 None if status == 500 => lost,
-                None => Verdict::Again(Duration::ZERO),
+                None => again,
             },
-            401 | 425 | 429 => Verdict::Again(Duration::ZERO),
+            401 | 425 | 429 => again,
             423 => Verdict::Held(self.held(format!(
                 "{} is archived (423): unarchive it",
                 self.order.repo

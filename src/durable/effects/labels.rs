@@ -70,7 +70,8 @@ impl<T: Transport> OnIssue<'_, T> {
             }
             self.effects.labels.set(key.clone(), None);
         }
-        Err(Trouble::Later(self.effects.settings.backoff))
+        let backoff = self.effects.settings.backoff;
+        Err(Trouble::Later(backoff, "the label is not on"))
     }
 
     async fn label_id(&self, key: &(String, String), color: &str) -> Done<i64> {
@@ -88,7 +89,9 @@ impl<T: Transport> OnIssue<'_, T> {
             Ok(created) => created,
             // It may be there in a moment: looking too soon would make a second one.
             Err(error) if error.is_doubtful() => {
-                return Err(Trouble::Later(self.effects.settings.quarantine));
+                let quarantine = self.effects.settings.quarantine;
+                let why = "whether the label was made is not known";
+                return Err(Trouble::Later(quarantine, why));
             }
             Err(error) => {
                 creating.refused();
@@ -161,7 +164,8 @@ impl<T: Transport> OnIssue<'_, T> {
             removed.map_err(deciding("take the label off"))?;
         }
         if !on.is_empty() && !self.labels_on().await?.is_empty() {
-            return Err(Trouble::Later(self.effects.settings.backoff));
+            let backoff = self.effects.settings.backoff;
+            return Err(Trouble::Later(backoff, "the label is still on"));
         }
         Ok(Answer::Taken(None))
     }

@@ -20,7 +20,7 @@ pub(super) use marker::{MARK, is as is_ours};
 pub use outcome::{Held, Outcome};
 
 use super::agents::{LocalAgents, Receiver};
-use super::breaker::{Breakers, Health};
+use super::breaker::{Breakers, Cooling, Health};
 use super::order::{Order, Terms};
 use super::server::Server;
 use crate::gitea::User;
@@ -173,7 +173,7 @@ impl<T: Transport> Effects<T> {
                 Ok(None)
             }
             Outcome::Held(held) => {
-                let wait = Answer::NotTaken(self.settings.held);
+                let wait = Answer::NotTaken(self.settings.held, held.reason.clone());
                 self.ledger.answered(errand, wait).await?;
                 Ok(Some(held))
             }
@@ -203,7 +203,7 @@ impl<T: Transport> Effects<T> {
         };
         let permit = match self.breakers.admit(self.server.base()) {
             Ok(permit) => permit,
-            Err(wait) => return Outcome::later(wait),
+            Err(Cooling { wait, why }) => return Outcome::later(wait, why),
         };
         let work = OnIssue {
             effects: self,
@@ -226,15 +226,19 @@ impl<T: Transport> Effects<T> {
         };
         let (verdict, health) = match tokio::time::timeout(self.settings.limit, done).await {
             Ok(done) => done,
-            Err(_) => (Verdict::Answer(Answer::Lost), Health::Ill),
+            Err(_) => {
+                let limit = self.settings.limit.as_secs_f64();
+                let why = format!("no answer within {limit} s");
+                (Verdict::Answer(Answer::Lost(why)), Health::Ill)
+            }
         };
-        let wait = permit.report(health);
+        let Cooling { wait, why } = permit.report(health, verdict.why());
         match verdict {
             // What was not found out is to be found out later.
-            Verdict::Answer(Answer::Lost) if looking => Outcome::later(wait),
+            Verdict::Answer(Answer::Lost(_)) if looking => Outcome::later(wait, why),
             Verdict::Answer(Answer::Refused(reason)) if looking => Outcome::Held(work.held(reason)),
             Verdict::Answer(answer) => Outcome::answer(answer),
-            Verdict::Again(least) => Outcome::later(least.max(wait)),
+            Verdict::Again(least, _) => Outcome::later(least.max(wait), why),
             Verdict::Held(held) => Outcome::Held(held),
             Verdict::Gone => Outcome::IssueGone,
         }

@@ -33,8 +33,8 @@ impl Outcome {
         }
     }
 
-    pub(crate) const fn later(wait: Duration) -> Self {
-        Self::answer(Answer::NotTaken(wait))
+    pub(crate) fn later(wait: Duration, why: impl Into<String>) -> Self {
+        Self::answer(Answer::NotTaken(wait, why.into()))
     }
 
     pub(crate) fn refused(reason: impl Into<String>) -> Self {
@@ -65,8 +65,8 @@ pub(super) enum Trouble {
         /// arrived.
         decisive: bool,
     },
-    /// To be tried again, not before that time.
-    Later(Duration),
+    /// To be tried again, not before that time, and why.
+    Later(Duration, &'static str),
     /// It cannot be done, for that reason.
     Impossible(String),
     /// The ledger failed.
@@ -101,9 +101,19 @@ pub(super) fn deciding(tried: &'static str) -> impl Fn(GiteaError) -> Trouble {
 #[derive(Debug)]
 pub(super) enum Verdict {
     Answer(Answer),
-    Again(Duration),
+    Again(Duration, String),
     Held(Held),
     Gone,
+}
+
+impl Verdict {
+    /// What came between; empty where nothing did.
+    pub(super) fn why(&self) -> &str {
+        match self {
+            Self::Again(_, why) | Self::Answer(Answer::NotTaken(_, why) | Answer::Lost(why)) => why,
+            _ => "",
+        }
+    }
 }
 
 /// How the server took it.

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Effects, Outcome};
 use crate::durable::agents::Destination;
+use crate::durable::breaker::Cooling;
 use crate::durable::order::Order;
 use crate::http::Transport;
 use crate::ledger::{Errand, Story};
@@ -19,13 +20,13 @@ impl<T: Transport> Effects<T> {
             Err(reason) => return Outcome::refused(reason),
         };
         let Ok(story) = self.ledger.story(errand.dispatch).await else {
-            return Outcome::later(self.settings.backoff);
+            return Outcome::later(self.settings.backoff, "the ledger did not answer");
         };
         let body = self.server.redact(&told(errand, order, &story).to_string());
         let key = format!("{}:{}:callback", errand.dispatch, errand.fence);
         let limit = self.settings.limit;
         match self.send(&destination, errand, &key, body, limit).await {
-            Err(wait) => Outcome::later(wait),
+            Err(Cooling { wait, why }) => Outcome::later(wait, why),
             Ok((answer, _)) => Outcome::answer(answer),
         }
     }

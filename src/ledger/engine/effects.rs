@@ -11,7 +11,7 @@ use crate::ledger::database::{Fault, Param, Rows, Sql};
 use crate::ledger::effect::{self, Event, Phase};
 use crate::ledger::handle::Answer;
 use crate::ledger::machine::{self, Effect, Settled};
-use crate::ledger::store::{Errand, LedgerError};
+use crate::ledger::store::{Errand, LedgerError, without_nul};
 
 /// Which dispatch an effect is of.
 pub(super) type Whose = HashMap<Uuid, Uuid>;
@@ -111,7 +111,8 @@ impl Group<'_> {
                 continue;
             };
             let run = out.effect == Effect::Run;
-            self.moved(dispatch, id, &Event::Lost { now: at }, String::new())?;
+            let why = "the process that sent it was lost".to_owned();
+            self.moved(dispatch, id, &Event::Lost { now: at }, why)?;
             // What ran in a process ends with it.
             if run {
                 self.moved(dispatch, id, &Event::Abandon, String::new())?;
@@ -151,12 +152,12 @@ impl Group<'_> {
         let without_fence = self.writer.options.without_fence;
         let (event, remote_id, reason) = match answer {
             Answer::Taken(remote) => (Event::Taken { now }, *remote, String::new()),
-            Answer::NotTaken(wait) => {
+            Answer::NotTaken(wait, why) => {
                 let again = now.saturating_add(millis(*wait));
-                (Event::NotTaken { again }, None, String::new())
+                (Event::NotTaken { again }, None, why.clone())
             }
             Answer::Refused(reason) => (Event::Refused, None, reason.clone()),
-            Answer::Lost => (Event::Lost { now }, None, String::new()),
+            Answer::Lost(why) => (Event::Lost { now }, None, why.clone()),
             Answer::Found(found, remote) => {
                 let (began, found) = (now, *found);
                 (Event::LookedFor { began, found }, *remote, String::new())
@@ -203,6 +204,9 @@ impl Group<'_> {
         if out.row.apply(event) {
             out.owner = None;
             out.changed = true;
+            if !matches!(event, Event::Due { .. } | Event::Hasten) {
+                out.row.why = without_nul(&reason);
+            }
         }
         let (fence, effect, phase) = (out.fence, out.effect, out.row.phase);
         let found = matches!(event, Event::LookedFor { found: 1.., .. });
@@ -212,7 +216,7 @@ impl Group<'_> {
             _ => None,
         };
         if let Some(kind) = told {
-            let body = json!({ "effect": effect.as_str() });
+            let body = json!({ "effect": effect.as_str(), "reason": reason });
             self.note(dispatch, fence, kind, &body);
         }
         let how = match phase {

@@ -11,6 +11,7 @@ mod read;
 mod statements;
 mod submit;
 mod upkeep;
+mod waiting;
 mod writer;
 
 use std::str::FromStr;

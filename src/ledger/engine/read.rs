@@ -7,9 +7,10 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use super::lease::{Lease, ticks};
+use super::waiting::{Around, around};
 use super::{count, millis, owners, parse, statements as sql};
 use crate::ledger::database::{Connection, Database, Fault, Mode, Param, Sql, Transaction};
-use crate::ledger::machine::{Dispatch, Phase, SlotHold};
+use crate::ledger::machine::{Dispatch, SlotHold};
 use crate::ledger::options::Options;
 use crate::ledger::store::{
     Agent, AttemptRecord, Entry, Errand, Glance, LedgerError, Record, Story, Watched,
@@ -150,7 +151,7 @@ impl Reader {
 }
 
 /// id, task, state, subject, idempotency key, priority, owner, created, timer, finished, taken slots
-/// of the agent.
+/// of the agent, its first effect that is not settled, what its gates wait for.
 type StoredRecord = (
     String,
     String,
@@ -163,45 +164,28 @@ type StoredRecord = (
     Option<i64>,
     Option<i64>,
     i64,
+    Option<String>,
+    Option<String>,
 );
 
-/// What there is to know of everybody, to tell why something waits.
-struct Around {
-    agents: Vec<Agent>,
-    /// Agents that processes hand tasks to.
-    handled: Vec<String>,
-    /// Agents that get nothing for now.
-    pauses: Vec<String>,
-}
-
-async fn around(
-    transaction: &mut Transaction<'_>,
-    options: &Options,
-) -> std::result::Result<Around, Fault> {
-    let (now, _) = owners::scene(transaction, options).await?;
-    let (_, agents) = owners::in_force(transaction).await?;
-    let lists: Vec<(String,)> = transaction.fetch(sql::HANDLED, &[Param::Int(now)]).await?;
-    let mut handled = Vec::new();
-    for (list,) in lists {
-        handled.extend(serde_json::from_str::<Vec<String>>(&list)?);
-    }
-    let pauses: Vec<(String,)> = transaction.fetch(sql::PAUSES, &[]).await?;
-    Ok(Around {
-        agents,
-        handled,
-        pauses: pauses.into_iter().map(|(agent,)| agent).collect(),
-    })
-}
-
 fn record(stored: StoredRecord, around: &Around) -> Result<Record> {
-    let (id, task, state, subject, key, priority, owner, created_at, due_at, finished_at, taken) =
-        stored;
+    let (
+        id,
+        task,
+        state,
+        subject,
+        key,
+        priority,
+        owner,
+        created_at,
+        due_at,
+        finished_at,
+        taken,
+        effect,
+        gates,
+    ) = stored;
     let state: Dispatch = serde_json::from_str(&state)?;
-    let reason = match (state.phase, state.agent()) {
-        (Phase::Queued, Some(name)) => why_queued(around, taken, &state.reason, name),
-        (phase, _) if phase.is_waiting() => state.reason.clone(),
-        _ => String::new(),
-    };
+    let reason = around.why(&state, taken, effect.as_deref(), gates)?;
     Ok(Record {
         id: parse(&id)?,
         task: serde_json::from_str(&task)?,
@@ -215,30 +199,6 @@ fn record(stored: StoredRecord, around: &Around) -> Result<Record> {
         state,
         reason,
     })
-}
-
-/// Why nobody has claimed it.
-fn why_queued(around: &Around, taken: i64, reason: &str, name: &str) -> String {
-    let Some(agent) = around.agents.iter().find(|agent| agent.name == name) else {
-        return match around.agents.is_empty() {
-            true => format!("{reason}; no process has come yet that does the work"),
-            false => format!("there is no agent {name} any more"),
-        };
-    };
-    if around.pauses.iter().any(String::is_empty) {
-        return "everything is paused".to_owned();
-    }
-    if around.pauses.iter().any(|paused| paused == name) {
-        return format!("{name} is paused");
-    }
-    if taken >= i64::from(agent.max_concurrent) {
-        let slots = agent.max_concurrent;
-        return format!("no free slot of {name}: {taken} of {slots} are taken");
-    }
-    if !around.handled.iter().any(|handled| handled == name) {
-        return format!("{reason}; no running process handles {name}");
-    }
-    format!("{reason}; not claimed yet")
 }
 
 async fn get(

@@ -35,6 +35,10 @@ pub(super) fn record(record: &Record) -> Value {
 }
 
 pub(super) fn effect(errand: &Errand) -> Value {
+    let reason = match errand.row.why.as_str() {
+        "" => &errand.reason,
+        why => why,
+    };
     json!({
         "id": errand.id.to_string(),
         "dispatch": errand.dispatch.to_string(),
@@ -47,7 +51,7 @@ pub(super) fn effect(errand: &Errand) -> Value {
         "repo": errand.task.get("repo"),
         "issue_number": errand.task.get("issue"),
         "remote_id": errand.remote_id,
-        "reason": errand.reason,
+        "reason": reason,
     })
 }
 

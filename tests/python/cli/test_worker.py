@@ -60,7 +60,8 @@ def test_a_task_is_handed_over_watched_and_completed(work, stop):
     shown = work("show", id, **work.variables).stdout
     for section in ("Attempts", "Effects", "Events"):
         assert f"\n{section}\n" in shown
-    assert str(comment["id"]) in shown
+    assert f"comment done as {comment['id']}, phase: handing_over\n" in shown
+    assert "label done, phase: handed_over\n" in shown
 
 
 def test_who_waits_hears_of_the_end(work):
@@ -134,7 +135,7 @@ def test_what_is_on_its_way_is_not_waited_for_longer_than_that(work):
 
 def test_effects_that_wait_are_hastened_and_dropped(work):
     work.gitea.fault("*/comments", method="POST", status=429, retry_after=3600)
-    submit(work)
+    dispatch = submit(work)
     with work.started(*FAST, **work.variables) as process:
         waits = []
         while not waits:
@@ -145,6 +146,13 @@ def test_effects_that_wait_are_hastened_and_dropped(work):
             ]
         process.terminate()
         assert process.wait(30) == 0
+    # Who looks is told, also when nobody works.
+    alone = f"UTC: {work.gitea.url}/api/v1 is left alone: cannot comment: 429"
+    assert waits[0]["reason"] in alone
+    for shown in (("list",), ("show", dispatch)):
+        said = work(*shown, **work.variables).stdout
+        assert "the comment for claude_code waits until " in said
+        assert alone in said
     id = waits[0]["id"]
     ran = work("outbox", "retry", id[-8:], **work.variables)
     assert (ran.returncode, ran.stdout) == (0, f"{id} is tried at once.\n")
