@@ -160,7 +160,7 @@ class Effect:
     remote_id: int | None
     """What the server calls it: the number of the comment."""
     reason: str
-    """Why it is not done yet, where a request came to nothing; else why its dispatch stands there."""
+    """Why it is not done yet, where a request came to nothing; else why its dispatch is there."""
 
 
 @dataclass(frozen=True, kw_only=True)
