@@ -159,6 +159,7 @@ impl<T: Transport> Builder<T> {
             known.map_err(|unknown| Refused(unknown.to_string()))?;
         }
         let timing = self.team.policy.timing;
+        timing.check()?;
         let most = timing.lease.saturating_sub(timing.margin);
         for (name, options) in &self.agents {
             // It could never be begun.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::decide::Inference;
 use super::order::Gate;
+use super::plan::Refused;
 
 /// How long everything takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +87,25 @@ impl Timing {
             tick: self.tick / times,
             retention: self.retention,
         }
+    }
+
+    /// Refuses times with which no effect could ever begin, or no lease be kept.
+    pub(super) fn check(&self) -> Result<(), Refused> {
+        if self.request + self.margin >= self.lease {
+            return Err(Refused(format!(
+                "the lease of {:?} must be longer than a request and the margin together, {:?}: \
+                 nothing could be sent",
+                self.lease,
+                self.request + self.margin
+            )));
+        }
+        if self.heartbeat * 2 > self.lease {
+            return Err(Refused(format!(
+                "the heartbeat of {:?} must be at most half of the lease of {:?}: it would lapse",
+                self.heartbeat, self.lease
+            )));
+        }
+        Ok(())
     }
 }
 

@@ -124,6 +124,7 @@ fn timing(given: &BTreeMap<String, f64>, faster: u32) -> Result<Timing, Refused>
             "deadline" => &mut timing.deadline,
             "review" => &mut timing.review,
             "backoff" => &mut timing.backoff,
+            "again" => &mut timing.again,
             "poll" => &mut timing.poll,
             "single_read" => &mut timing.single_read,
             "review_poll" => &mut timing.review_poll,

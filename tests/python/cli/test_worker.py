@@ -6,7 +6,9 @@ import signal
 
 import pytest
 
-FAST = ("run", "--faster", "50", "--agent-account", "claude_code=claude")
+# A busy machine must not lose an answer that would have come.
+TIMES = ("--faster", "50", "--time", "request=2s", "--time", "quarantine=1", "--time", "lease=8s")
+FAST = ("run", *TIMES, "--agent-account", "claude_code=claude")
 
 
 @pytest.fixture
@@ -222,3 +224,34 @@ def test_the_live_view(work, columns, lines):
     assert id[-8:] in shown
     # The cursor is there again.
     assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")
+
+
+def test_an_agent_out_of_time_loses_its_task(work):
+    id = submit(work, "--reassignments", "0")
+    arguments = (*FAST, "--agent-deadline", "claude_code=0.3s", "--json")
+    with work.started(*arguments, TIMMY_TIMES="grace=0.1 poll=0.1s", **work.variables) as process:
+        until(process, id, "timed_out")
+        process.terminate()
+        assert process.wait(30) == 0
+    [attempt] = ask(work, "show", id)["attempts"]
+    assert attempt["outcome"] == "time_out"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--time", "poll=soon"), "give a time as 90s"),
+        (("--time", "poll=5w"), "give a time as 90s"),
+        (("--time", "poll=-1"), "give a time as 90s"),
+        (("--time", "pole=5s"), "there is no 'pole'; there are heartbeat"),
+        (("--time", "lease=11s"), "longer than a request and the margin"),
+        (("--time", "heartbeat=16s"), "at most half of the lease"),
+        (("--agent-deadline", "claude_code=nan"), "give a time as 90s"),
+        (("--idempotent", "bob"), "unknown agent 'bob'"),
+    ],
+)
+def test_times_that_cannot_be(work, arguments, said):
+    ran = work("run", *arguments, **work.variables)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert said in ran.stderr
+    assert "Traceback" not in ran.stderr

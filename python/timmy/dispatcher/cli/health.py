@@ -22,10 +22,13 @@ from .place import LEDGER_ENVIRONMENT, Ledger, ask, end, place_of, prepare
 from .worker import (
     WORKER_ENVIRONMENT,
     Accounts,
+    Deadlines,
     Endpoints,
+    Idempotent,
     PublicUrl,
     ReceiveAt,
     Slots,
+    Times,
     options,
 )
 
@@ -47,6 +50,9 @@ def doctor(
     accounts: Accounts = None,
     endpoints: Endpoints = None,
     slots: Slots = None,
+    deadlines: Deadlines = None,
+    idempotent: Idempotent = None,
+    times: Times = None,
     receive: ReceiveAt = None,
     public_url: PublicUrl = None,
     as_json: Json = False,
@@ -57,7 +63,17 @@ def doctor(
     webhook, clock, ledger and workers. Nothing is changed. Exit code 1 where something cannot
     work. Give it the options, or the environment, of `run`.
     """
-    given = options(accounts, endpoints, slots, receive, public_url, as_json=as_json)
+    given = options(
+        accounts,
+        endpoints,
+        slots,
+        deadlines,
+        idempotent,
+        times,
+        receive,
+        public_url,
+        as_json=as_json,
+    )
     try:
         findings = interrupts.run(Dispatcher(place_of(ledger), **given).examine())
     except DispatcherError as error:

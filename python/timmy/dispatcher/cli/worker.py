@@ -3,11 +3,12 @@
 import asyncio
 import dataclasses
 import importlib
+import math
 import os
 import signal
 import sys
 from collections import Counter, deque
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, cast
 
 import typer
 from rich.console import ConsoleDimensions, Group
@@ -24,6 +25,7 @@ from timmy.dispatcher.durable import (
     Phase,
     Receive,
     Record,
+    Timing,
 )
 
 from . import interrupts
@@ -37,6 +39,9 @@ The worker, where no option says it (several are separated by blanks):
   TIMMY_AGENT_ACCOUNTS   agents' accounts on Gitea: claude_code=claude-bot …
   TIMMY_AGENT_ENDPOINTS  where agents take tasks over HTTP: agent_api=https://…
   TIMMY_AGENT_SLOTS      how many tasks they may hold at once: kimi_code=3 …
+  TIMMY_AGENT_DEADLINES  how long they have for a task: claude_code=8h …
+  TIMMY_IDEMPOTENT_AGENTS  who bears the same task twice: agent_api timmy …
+  TIMMY_TIMES            how long everything else takes: poll=5s grace=20m …
   TIMMY_RECEIVE          where webhooks are received: ADDRESS:PORT
   TIMMY_PUBLIC_URL       the address under which others reach that
   TIMMY_WEBHOOK_SECRET   what webhooks and callbacks are signed with; no option,
@@ -71,6 +76,39 @@ Slots = Annotated[
         envvar="TIMMY_AGENT_SLOTS",
         show_envvar=False,
         help="How many tasks an agent may hold at once; repeatable.",
+    ),
+]
+Deadlines = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--agent-deadline",
+        metavar="AGENT=TIME",
+        envvar="TIMMY_AGENT_DEADLINES",
+        show_envvar=False,
+        help="How long an agent has for a task, as 8h; repeatable.",
+    ),
+]
+Idempotent = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--idempotent",
+        metavar="AGENT",
+        envvar="TIMMY_IDEMPOTENT_AGENTS",
+        show_envvar=False,
+        help="An agent that bears the same task twice: its endpoint honours Idempotency-Key, "
+        "its function may be run again after its process was lost; repeatable.",
+    ),
+]
+Times = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--time",
+        metavar="NAME=TIME",
+        envvar="TIMMY_TIMES",
+        show_envvar=False,
+        help="How long something takes, as poll=5s (s, m, h or d); repeatable. There are: "
+        + ", ".join(Timing.__annotations__)
+        + ".",
     ),
 ]
 ReceiveAt = Annotated[
@@ -113,7 +151,11 @@ _WIDE = 100
 _LAST = 4
 
 
-class Options(TypedDict):
+#: Seconds of each unit.
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+class Options(Timing):
     """What `Dispatcher` is told beside its ledger."""
 
     agents: dict[str, AgentOptions]
@@ -124,6 +166,9 @@ def options(
     accounts: list[str] | None,
     endpoints: list[str] | None,
     slots: list[str] | None,
+    deadlines: list[str] | None,
+    idempotent: list[str] | None,
+    times: list[str] | None,
     receive: str | None,
     public_url: str | None,
     *,
@@ -131,12 +176,17 @@ def options(
 ) -> Options:
     """Read the options of a worker; endpoints and slots go into the registry of this process."""
     users = _of_agents(accounts, "--agent-account", as_json=as_json)
+    given = _of_agents(deadlines, "--agent-deadline", as_json=as_json)
+    limits = _times(given, "--agent-deadline", as_json=as_json)
     for name, url in _of_agents(endpoints, "--agent-endpoint", as_json=as_json).items():
         _change(name, api_endpoint=url)
     for name, number in _of_agents(slots, "--agent-slots", as_json=as_json).items():
         if not (number.isascii() and number.isdigit() and 0 < int(number) < 100_000):
             fail(f"--agent-slots {name}={number}: give a number from 1 on", as_json=as_json)
         _change(name, max_concurrent=int(number))
+    twice = set(idempotent or ())
+    for name in twice:
+        _known(name, "--idempotent", as_json=as_json)
     receiver = None
     if receive is not None:
         secret = os.environ.get("TIMMY_WEBHOOK_SECRET", "")
@@ -148,19 +198,48 @@ def options(
                 variables=["TIMMY_WEBHOOK_SECRET"],
             )
         receiver = Receive(address=receive, secret=secret, public_url=public_url)
+    timing = _times(pairs(times, "--time", as_json=as_json), "--time", as_json=as_json)
+    if unknown := timing.keys() - Timing.__annotations__.keys():
+        known = ", ".join(Timing.__annotations__)
+        fail(f"--time: there is no {min(unknown)!r}; there are {known}", as_json=as_json)
     return {
-        "agents": {name: AgentOptions(gitea_user=user) for name, user in users.items()},
+        "agents": {
+            name: AgentOptions(
+                gitea_user=users.get(name), deadline=limits.get(name), idempotent=name in twice
+            )
+            for name in users.keys() | limits.keys() | twice
+        },
         "receive": receiver,
+        **cast("Timing", timing),
     }
+
+
+def _times(given: Pairs, option: str, *, as_json: bool) -> dict[str, float]:
+    """Read times, such as 90, 0.5s, 10m, 8h or 7d, in seconds."""
+    read = {}
+    for name, text in given.items():
+        number = text.rstrip("smhd")
+        try:
+            seconds = float(number) * _UNITS[text[len(number) :]]
+        except (ValueError, KeyError):
+            seconds = math.nan
+        if not 0 < seconds < math.inf:
+            fail(f"{option} {name}={text}: give a time as 90s, 10m, 8h or 7d", as_json=as_json)
+        read[name] = seconds
+    return read
 
 
 def _of_agents(values: list[str] | None, option: str, *, as_json: bool) -> Pairs:
     read = pairs(values, option, as_json=as_json)
     for name in read:
-        if name not in dispatcher.AGENT_REGISTRY:
-            known = ", ".join(dispatcher.AGENT_REGISTRY)
-            fail(f"{option}: unknown agent {name!r}; known are {known}", as_json=as_json)
+        _known(name, option, as_json=as_json)
     return read
+
+
+def _known(name: str, option: str, *, as_json: bool) -> None:
+    if name not in dispatcher.AGENT_REGISTRY:
+        known = ", ".join(dispatcher.AGENT_REGISTRY)
+        fail(f"{option}: unknown agent {name!r}; known are {known}", as_json=as_json)
 
 
 def _functions(values: list[str] | None, *, as_json: bool) -> dict[str, Any]:
@@ -192,6 +271,9 @@ def run(
     accounts: Accounts = None,
     endpoints: Endpoints = None,
     slots: Slots = None,
+    deadlines: Deadlines = None,
+    idempotent: Idempotent = None,
+    times: Times = None,
     receive: ReceiveAt = None,
     public_url: PublicUrl = None,
     local: Local = None,
@@ -204,7 +286,15 @@ def run(
     quiet: Annotated[
         bool, typer.Option("-q", "--quiet", help="For services: only warnings and errors.")
     ] = False,
-    faster: Annotated[int, typer.Option("--faster", min=1, hidden=True)] = 1,
+    faster: Annotated[
+        int,
+        typer.Option(
+            "--faster",
+            metavar="N",
+            min=1,
+            help="Everything N times as fast, where --time says nothing else; to try it out.",
+        ),
+    ] = 1,
     as_json: Json = False,
 ) -> None:
     """Do the work: hand tasks over, watch their issues, review, try again, escalate.
@@ -213,15 +303,21 @@ def run(
     SIGTERM or Ctrl-C: nothing more is claimed, what is on its way is finished; the second one stops
     at once. With --json each event is one line.
     """
-    given = options(accounts, endpoints, slots, receive, public_url, as_json=as_json)
+    given = options(
+        accounts,
+        endpoints,
+        slots,
+        deadlines,
+        idempotent,
+        times,
+        receive,
+        public_url,
+        as_json=as_json,
+    )
     place = prepare(ledger, make=True, as_json=as_json)
-    times: dict[str, Any] = {"faster": faster}
-    if faster > 1:
-        # A busy machine must not lose an answer that would have come.
-        times |= {"request": 2.0, "quarantine": 1.0, "lease": 8.0}
     functions = _functions(local, as_json=as_json)
     try:
-        worker = Dispatcher(place, **given, **times)
+        worker = Dispatcher(place, faster=faster, **given)
         for agent, function in functions.items():
             worker.local_agent(agent)(function)
         finished = interrupts.run(_Worker(worker, place, drain, quiet, as_json).run())

@@ -23,7 +23,8 @@ class Timing(TypedDict, total=False):
     heartbeat: float
     """How often a process says that it lives; 5."""
     lease: float
-    """How long it may be silent before others look after its dispatches; 30."""
+    """How long it may be silent before others look after its dispatches; 30. At least twice the
+    heartbeat, and more than a request and the margin together."""
     request: float
     """How long a request to Gitea may take; 10."""
     margin: float
@@ -38,6 +39,8 @@ class Timing(TypedDict, total=False):
     """How long the gates may take; 7 days."""
     backoff: float
     """The first wait before an agent is tried again; 30."""
+    again: float
+    """The first wait before a request that failed is tried again; 1."""
     poll: float
     """How often watched issues are looked at; 15."""
     single_read: float
