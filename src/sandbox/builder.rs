@@ -68,8 +68,8 @@ impl SandboxBuilder {
 
     /// Where webhooks may go, in the words of Gitea's `[webhook] ALLOWED_HOST_LIST`: `loopback`,
     /// `private`, `external`, networks as `127.0.0.0/8`, and host names with `*`, with commas
-    /// between them. `external` unless told, so that none arrives on this machine; beyond it the
-    /// sandbox sends nothing, whatever is allowed.
+    /// between them. `loopback` unless told; `external` is the default of a fresh Gitea, so that
+    /// none arrives on this machine. Beyond it the sandbox sends nothing, whatever is allowed.
     pub fn webhook_hosts(mut self, allowed: &str) -> Self {
         self.webhook_hosts = AllowedHosts::parse(allowed);
         self

@@ -176,7 +176,7 @@ pub(super) struct AllowedHosts(Vec<String>);
 
 impl Default for AllowedHosts {
     fn default() -> Self {
-        Self::parse("external")
+        Self::parse("loopback")
     }
 }
 

@@ -12,8 +12,8 @@
 //! closes at once, where a real Gitea takes a second or two.
 //!
 //! **Webhooks** go out at most once each, one after the other in the order of what happened, are
-//! waited for 5 seconds and not tried again. As on a fresh Gitea none may go to this machine until
-//! [`SandboxBuilder::webhook_hosts`] allows it, and none goes anywhere else.
+//! waited for 5 seconds and not tried again. They go to this machine only, and there too only
+//! where [`SandboxBuilder::webhook_hosts`] allows it.
 //!
 //! **Who.** [`Sandbox::create_user`] makes users with tokens of some scopes, and
 //! [`Sandbox::act`] does what the API can do in any user's name, without a socket.

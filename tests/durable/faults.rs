@@ -221,7 +221,7 @@ async fn an_empty_issue_is_no_end_of_it() {
 #[tokio::test]
 async fn webhooks_that_overtake_each_other_and_come_again() {
     for version in VERSIONS {
-        let world = World::with_webhooks(version);
+        let world = World::new(version);
         let mut policy = World::policy();
         policy.timing.poll = Duration::from_secs(3600);
         policy.receive = Some(Receive {

@@ -462,7 +462,7 @@ async fn an_agent_that_calls_back_has_the_task_whatever_became_of_the_answer() {
 
 #[tokio::test]
 async fn a_webhook_makes_it_look_sooner() {
-    let world = World::with_webhooks(VERSIONS[0]);
+    let world = World::new(VERSIONS[0]);
     let mut policy = World::policy();
     policy.timing.poll = Duration::from_secs(3600);
     policy.receive = Some(Receive {

@@ -8,7 +8,7 @@ use timmy_dispatcher::dispatch::{Settings, Task};
 use timmy_dispatcher::durable::{AgentOptions, Builder, Dispatcher, Policy, Timing};
 use timmy_dispatcher::ledger::Record;
 use timmy_dispatcher::ledger::machine::Phase;
-use timmy_dispatcher::sandbox::{GiteaVersion, Sandbox, SandboxBuilder};
+use timmy_dispatcher::sandbox::{GiteaVersion, Sandbox};
 use timmy_dispatcher::task::AgentName;
 use uuid::Uuid;
 
@@ -25,20 +25,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(version: GiteaVersion) -> Self {
-        Self::on(Sandbox::builder().version(version))
-    }
-
-    /// One whose webhooks may go to this machine.
-    pub(crate) fn with_webhooks(version: GiteaVersion) -> Self {
-        Self::on(
-            Sandbox::builder()
-                .version(version)
-                .webhook_hosts("loopback"),
-        )
-    }
-
-    fn on(sandbox: SandboxBuilder) -> Self {
-        let gitea = sandbox.start().unwrap();
+        let gitea = Sandbox::builder().version(version).start().unwrap();
         let repo = gitea.create_repo("swarm").unwrap();
         for login in ["kimi", "claude", "eve"] {
             let scopes = ["write:issue", "write:repository"];

@@ -31,11 +31,7 @@ pub(crate) fn scenes() -> impl Iterator<Item = Scene> {
 
 impl Scene {
     pub(crate) fn new(version: GiteaVersion) -> Self {
-        let gitea = Sandbox::builder()
-            .version(version)
-            .webhook_hosts("loopback")
-            .start()
-            .unwrap();
+        let gitea = Sandbox::builder().version(version).start().unwrap();
         let repo = gitea.create_repo("swarm").unwrap();
         for user in ["kimi", "claude", "alice"] {
             gitea

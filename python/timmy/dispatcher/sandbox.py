@@ -136,7 +136,7 @@ class Sandbox:
         owner: str = "timmy",
         host: str = "127.0.0.1",
         port: int = 0,
-        webhook_hosts: str = "external",
+        webhook_hosts: str = "loopback",
     ) -> None:
         """Say how it is to be; nothing is opened yet.
 
@@ -147,7 +147,8 @@ class Sandbox:
             host: a loopback address.
             port: 0 is a free one.
             webhook_hosts: where webhooks may go, in the words of Gitea's ``ALLOWED_HOST_LIST``;
-                ``loopback`` is what a test wants. Beyond this machine nothing is sent.
+                with ``external``, the default of a fresh Gitea, none arrives on this machine.
+                Beyond it nothing is sent.
         """
         self.gitea: GiteaVersion = gitea
         self.token = token

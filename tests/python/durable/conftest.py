@@ -7,7 +7,7 @@ from durable.world import NOWHERE, PACE, World
 
 @pytest.fixture(params=["1.25", "1.26"])
 def world(request, tmp_path):
-    with Sandbox(request.param, webhook_hosts="loopback") as gitea:
+    with Sandbox(request.param) as gitea:
         yield World(gitea, tmp_path)
 
 

@@ -489,9 +489,10 @@ def sandbox(
         typer.Option(
             "--webhook-hosts",
             metavar="LIST",
-            help="Where webhooks may go, as ALLOWED_HOST_LIST: loopback allows this machine.",
+            help="Where webhooks may go, as ALLOWED_HOST_LIST; external, as on a fresh Gitea, "
+            "keeps them from this machine.",
         ),
-    ] = "external",
+    ] = "loopback",
     as_json: Json = False,
 ) -> None:
     """Serve a Gitea stand-in on 127.0.0.1 until stopped.
