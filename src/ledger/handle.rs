@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -145,6 +146,7 @@ impl Ledger {
             place: place.clone(),
             options,
             changes,
+            kept: AtomicI64::new(0),
         };
         tokio::spawn(writer.run(connection, waiting));
         Ok(Self {
@@ -267,7 +269,8 @@ impl Ledger {
 
     /// The ledger was restored from an older copy, and nobody works on it yet: the next fence of each
     /// dispatch is far above any that may be in use, every effect that is not settled is in doubt, and
-    /// what is open is held. Yields what is to be looked up before it is released.
+    /// what is open is held. Yields what is to be looked up before it is released. Processes that
+    /// stood still with [`LedgerError::WentBack`] go on.
     ///
     /// # Errors
     /// [`LedgerError::Database`].

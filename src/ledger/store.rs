@@ -301,6 +301,16 @@ pub enum LedgerError {
     /// The database failed. Whether the last change was kept is not known; giving it again is safe.
     #[error("the ledger's database: {0}")]
     Database(String),
+    /// There is no connection to the database.
+    #[error("no connection to the ledger at {place}: {why}; {advice}")]
+    Unreachable {
+        /// Where, without a user and a password.
+        place: String,
+        /// What was said.
+        why: String,
+        /// What to do.
+        advice: &'static str,
+    },
     /// The file or the schema is somebody else's.
     #[error("{0} holds tables that are not a ledger's; the ledger needs a place of its own")]
     Foreign(String),
@@ -344,6 +354,13 @@ pub enum LedgerError {
          open some other way, and SQLite bears neither. Fork before it is opened, or start the child anew as multiprocessing's spawn does"
     )]
     Inherited(String),
+    /// What this process wrote and was kept is not there any more.
+    #[error(
+        "the ledger has gone back behind what this process wrote: a copy was restored, or a standby \
+         took over that had not got everything; nothing more is done before `timmy-dispatch ledger \
+         check --restored` has looked everything up"
+    )]
+    WentBack,
     /// The process was silent for too long and others look after its dispatches.
     #[error("this process has no lease on the ledger, or lost it: open it again")]
     LeaseLost,

@@ -463,3 +463,22 @@ async fn ledgers_that_are_none_or_newer() {
     let findings = doctor.examine().await;
     assert!(errors(&findings).is_empty(), "{findings:#?}");
 }
+
+#[tokio::test]
+async fn a_ledger_that_cannot_be_reached() {
+    let world = World::new(VERSIONS[0]);
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let nobody = free.local_addr().unwrap();
+    drop(free);
+    let place = format!("postgresql://me:hunter22@{nobody}/db");
+    let findings = Builder::new(place, world.settings()).examine().await;
+    let finding = wrong(&findings, "ledger");
+    assert_eq!(finding.severity, Severity::Error);
+    let there = nobody.to_string();
+    assert!(finding.found.contains(&there), "{finding:?}");
+    assert!(
+        finding.advice.contains("that PostgreSQL runs"),
+        "{finding:?}"
+    );
+    assert!(!format!("{findings:?}").contains("hunter22"));
+}

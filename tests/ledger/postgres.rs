@@ -14,6 +14,8 @@ pub(crate) struct Server {
     pub(crate) url: String,
     pub(crate) pooled: String,
     pub(crate) certificate: String,
+    /// Empty where there is none.
+    pub(crate) standby: String,
 }
 
 impl Server {
@@ -24,6 +26,7 @@ impl Server {
         SHARED.get_or_init(|| Self::start(&[]))
     }
 
+    /// With options and settings as the script has them.
     pub(crate) fn start(settings: &[&str]) -> Self {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/postgres");
         let mut script = Command::new(script)
@@ -41,10 +44,14 @@ impl Server {
             url: String::new(),
             pooled: String::new(),
             certificate: String::new(),
+            standby: String::new(),
         };
         server.url = server.line();
         server.pooled = server.line();
         server.certificate = server.line();
+        if settings.contains(&"--standby") {
+            server.standby = server.line();
+        }
         assert!(server.url.starts_with("postgresql://"), "see above");
         server
     }
@@ -55,7 +62,7 @@ impl Server {
         line.trim_end().to_owned()
     }
 
-    /// `restart`, `stop` or `start`.
+    /// What the script can do, such as `restart`.
     pub(crate) fn tell(&mut self, what: &str) {
         writeln!(self.input.as_ref().unwrap(), "{what}").unwrap();
         assert_eq!(self.line(), what);

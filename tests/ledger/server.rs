@@ -10,12 +10,9 @@ use serde_json::json;
 use sqlx::{Connection, PgConnection};
 use timmy_dispatcher::ledger::machine::{Phase, Plan};
 use timmy_dispatcher::ledger::{Answer, Ledger, LedgerError, Moment, Submission};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
 use tokio::task::{JoinSet, spawn_blocking};
 
+use crate::forwarder::Forwarder;
 use crate::place::{Dialect, Place, agents, kimi, options, task};
 use crate::postgres::Server;
 
@@ -224,44 +221,12 @@ async fn over_tls() {
     assert!(refused.to_string().contains("certificate"), "{refused}");
 }
 
-/// Forwards to the server, until it is stopped.
-async fn proxy(url: &str, open: watch::Receiver<bool>) -> String {
-    let at = url.split_once('@').unwrap().1.split_once('/').unwrap().0;
-    let (at, listener) = (
-        at.to_owned(),
-        TcpListener::bind("127.0.0.1:0").await.unwrap(),
-    );
-    let ours = listener.local_addr().unwrap().to_string();
-    let through = url.replacen(&at, &ours, 1);
-    tokio::spawn(async move {
-        while let Ok((client, _)) = listener.accept().await {
-            let server = TcpStream::connect(&at).await.unwrap();
-            let (from_client, to_client) = client.into_split();
-            let (from_server, to_server) = server.into_split();
-            tokio::spawn(forward(from_client, to_server, open.clone()));
-            tokio::spawn(forward(from_server, to_client, open.clone()));
-        }
-    });
-    through
-}
-
-async fn forward(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut open: watch::Receiver<bool>) {
-    let mut bytes = [0; 4096];
-    while let Ok(count @ 1..) = from.read(&mut bytes).await {
-        if open.wait_for(|open| *open).await.is_err()
-            || to.write_all(&bytes[..count]).await.is_err()
-        {
-            return;
-        }
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_is_cut_off_begins_nothing_after_its_lease() {
     let server = Server::shared();
     let place = Place::at(&server.schema());
-    let (valve, open) = watch::channel(true);
-    let through = proxy(place.ledger(), open).await;
+    let way = Forwarder::to(place.ledger()).await;
+    let through = way.before(place.ledger());
     let lease = Duration::from_millis(300);
     let cut_off = Ledger::open(through, agents(2), options().lease(lease))
         .await
@@ -270,7 +235,7 @@ async fn who_is_cut_off_begins_nothing_after_its_lease() {
     cut_off.claim(kimi(), 1).await.unwrap();
     let comment = cut_off.send(1).await.unwrap().remove(0);
     assert!(cut_off.lease_left() > Duration::ZERO);
-    valve.send_replace(false);
+    way.open(false);
     let beat = tokio::spawn({
         let ledger = cut_off.clone();
         async move { ledger.heartbeat().await }
@@ -282,9 +247,28 @@ async fn who_is_cut_off_begins_nothing_after_its_lease() {
     // Whoever could take over knows that the lease was over by then, by the other's clock too.
     assert_eq!(cut_off.lease_left(), Duration::ZERO);
     assert_eq!(other.get(id).await.unwrap().owner, Some(other.owner()));
-    valve.send_replace(true);
+    way.open(true);
     assert_eq!(beat.await.unwrap().unwrap_err(), LedgerError::LeaseLost);
     assert_eq!(cut_off.lease_left(), Duration::ZERO);
     let late = cut_off.answered(&comment, Answer::Taken(None)).await;
     assert_eq!(late.unwrap(), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_hangs_keeps_its_process_out_no_longer() {
+    let server = Server::shared();
+    let place = Place::at(&server.schema());
+    let way = Forwarder::to(place.ledger()).await;
+    let ledger = Ledger::open(way.before(place.ledger()), agents(2), options())
+        .await
+        .unwrap();
+    let id = ledger.submit(task("x")).await.unwrap().id;
+    ledger.claim(kimi(), 1).await.unwrap();
+    let other = place.open().await;
+    // The server goes on believing in the old session, and in its lock.
+    way.cut();
+    ledger.heartbeat().await.unwrap();
+    assert!(ledger.lease_left() > Duration::ZERO);
+    assert_eq!(other.take_over().await.unwrap(), 0);
+    assert_eq!(ledger.get(id).await.unwrap().owner, Some(ledger.owner()));
 }

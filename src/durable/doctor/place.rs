@@ -47,6 +47,10 @@ pub(super) fn examine(
             let advice = "name another file";
             findings.push(Finding::error(check, error.to_string(), advice));
         }
+        Err(LedgerError::Unreachable { place, why, advice }) => {
+            let found = format!("no connection to {place}: {why}");
+            findings.push(Finding::error(check, found, *advice));
+        }
         Err(error) => {
             let advice =
                 "see that the file can be read and is whole: `timmy-dispatch ledger check`";

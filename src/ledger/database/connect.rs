@@ -1,5 +1,6 @@
 //! Where a ledger lies, and how to get there.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -8,13 +9,16 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, PgConnection};
 
-use super::fault::may_pass;
+use super::fault::{advice, is_coming, may_pass};
 use super::{Connection, inherited, migrate};
 use crate::ledger::store::LedgerError;
 
 /// How long to wait for a server that is starting, or for another process that has the file to
 /// itself.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A server that has not let anybody in by then is not there.
+const CONNECT: Duration = Duration::from_secs(10);
 
 /// The schema where none is named.
 const SCHEMA: &str = "timmy_dispatcher";
@@ -123,6 +127,14 @@ impl Database {
     /// Two parameters of the URL are ours: `schema`, and `pgbouncer=true`.
     fn postgres(url: &str) -> Result<Self, LedgerError> {
         let (base, query) = url.split_once('?').unwrap_or((url, ""));
+        let (_, rest) = base.split_once("://").unwrap_or_default();
+        let authority = rest.split('/').next().unwrap_or_default();
+        let hosts = authority.rsplit('@').next().unwrap_or_default();
+        if hosts.contains(',') {
+            let why = "a ledger has one address, and this URL names several hosts: name a proxy, or \
+                       an address that moves, that leads to the one that may be written to";
+            return Err(LedgerError::Unusable(why.to_owned()));
+        }
         let mut schema = SCHEMA;
         let mut pooled = false;
         let mut others = Vec::new();
@@ -192,7 +204,7 @@ impl Database {
                 migrate::sqlite(&mut connection, &self.place).await
             }
             Kind::Postgres { schema, .. } => {
-                let mut connection = self.connect(true).await?;
+                let mut connection = self.first(true).await?;
                 migrate::postgres(&mut connection, schema, &self.place).await?;
                 connection.close().await;
                 Ok(())
@@ -220,7 +232,8 @@ impl Database {
                 Ok(Some((Connection::Sqlite(connection), version, known)))
             }
             Kind::Postgres { schema, .. } => {
-                let mut connection = self.try_connect(false).await?;
+                let connected = self.try_connect(false).await;
+                let mut connection = connected.map_err(|error| self.unreachable(error))?;
                 let seen = migrate::postgres_version(&mut connection, schema, &self.place).await?;
                 Ok(seen.map(|(version, known)| (connection, version, known)))
             }
@@ -237,18 +250,43 @@ impl Database {
         }
     }
 
-    /// Opens a connection; waits where the database is only busy with itself.
+    /// Opens a connection to where there was one; waits for it to be there again.
     pub(in crate::ledger) async fn connect(&self, writes: bool) -> Result<Connection, LedgerError> {
+        self.patiently(writes, may_pass).await
+    }
+
+    /// Opens the first connection: what is wrong with the URL or the server is said at once.
+    pub(in crate::ledger) async fn first(&self, writes: bool) -> Result<Connection, LedgerError> {
+        self.patiently(writes, is_coming).await
+    }
+
+    async fn patiently(
+        &self,
+        writes: bool,
+        waits: fn(&sqlx::Error) -> bool,
+    ) -> Result<Connection, LedgerError> {
         let ends = tokio::time::Instant::now() + PATIENCE;
         loop {
             let error = match self.try_connect(writes).await {
                 Ok(connection) => return Ok(connection),
                 Err(error) => error,
             };
-            if !may_pass(&error) || tokio::time::Instant::now() >= ends {
-                return Err(error.into());
+            if !waits(&error) || tokio::time::Instant::now() >= ends {
+                return Err(self.unreachable(error));
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Why there is no connection, and what to do.
+    fn unreachable(&self, error: sqlx::Error) -> LedgerError {
+        match &self.kind {
+            Kind::Sqlite(_) => error.into(),
+            Kind::Postgres { .. } => LedgerError::Unreachable {
+                place: self.place.to_string(),
+                advice: advice(&error),
+                why: error.to_string(),
+            },
         }
     }
 
@@ -267,7 +305,9 @@ impl Database {
                 schema,
                 pooled,
             } => {
-                let connection: PgConnection = options.connect().await?;
+                let connecting = tokio::time::timeout(CONNECT, options.connect()).await;
+                let silent = |_| io::Error::new(io::ErrorKind::TimedOut, "it does not answer");
+                let connection: PgConnection = connecting.map_err(silent)??;
                 let mut begin = "BEGIN".to_owned();
                 if *pooled {
                     let path = ("search_path", schema.as_str());

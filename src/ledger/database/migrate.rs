@@ -2,6 +2,7 @@
 
 use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection};
 
+use super::fault::STANDBY;
 use super::{Connection, Fault, Mode, Param, Place, Sql, Transaction};
 use crate::ledger::store::LedgerError;
 
@@ -123,7 +124,14 @@ pub(super) async fn postgres(
     const LOCK: Sql =
         Sql::both("SELECT 1 FROM pg_advisory_xact_lock(hashtextextended($1, 1953066605))");
     const STAMP: Sql = Sql::both("UPDATE ledger_version SET version = $1");
+    const READS: Sql =
+        Sql::both("SELECT 'it only reads' WHERE current_setting('transaction_read_only') = 'on'");
     let mut transaction = connection.begin(Mode::Write).await?;
+    let reads: Option<(String,)> = transaction.first(READS, &[]).await?;
+    if let Some((why,)) = reads {
+        let (place, advice) = (place.to_string(), STANDBY);
+        return Err(LedgerError::Unreachable { place, why, advice });
+    }
     transaction.execute(LOCK, &[Param::Text(schema)]).await?;
     let (version, has_schema) = version_of_schema(&mut transaction, schema, place).await?;
     let (missing, known) = since(version, POSTGRES)?;

@@ -70,9 +70,9 @@ fn is_dead(place: &Place, owner: Uuid) -> bool {
 pub(in crate::ledger) async fn hold(connection: &mut Connection, owner: Uuid) -> Result<(), Fault> {
     let mut transaction = connection.begin(Mode::Write).await?;
     let owner = owner.to_string();
-    transaction
-        .execute(sql::HOLD, &[Param::Text(&owner)])
-        .await?;
+    for sql in [sql::LET_GO, sql::HOLD, sql::HERE] {
+        transaction.execute(sql, &[Param::Text(&owner)]).await?;
+    }
     transaction.end().await?;
     Ok(())
 }

@@ -85,6 +85,7 @@ impl Group<'_> {
         self.transaction
             .execute(sql::GAP, &[Param::Int(GAP)])
             .await?;
+        self.transaction.execute(sql::TURNS, &[]).await?;
         let open: Vec<(String,)> = self.transaction.fetch(sql::OPEN, &[]).await?;
         let open = open.iter().map(|(id,)| parse(id));
         let open = open.collect::<Result<Vec<Uuid>, LedgerError>>()?;

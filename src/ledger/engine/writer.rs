@@ -1,6 +1,7 @@
 //! The one task that writes. What is waiting is written in one transaction and answered after it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -24,6 +25,9 @@ const GROUP: usize = 256;
 const TRIES: usize = 5;
 /// A database that does not answer for so long is gone.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// After a connection was lost, before the next.
+const AGAIN: Duration = Duration::from_millis(10);
 
 /// A change that somebody waits for.
 pub(in crate::ledger) enum Request {
@@ -102,6 +106,8 @@ pub(in crate::ledger) struct Writer {
     pub(in crate::ledger) place: Place,
     pub(in crate::ledger) options: Options,
     pub(in crate::ledger) changes: watch::Sender<u64>,
+    /// The turn of the last transaction that is known to be kept.
+    pub(in crate::ledger) kept: AtomicI64,
 }
 
 impl Writer {
@@ -186,7 +192,11 @@ impl Writer {
             let late = ticks() > began.saturating_add(millis(PATIENCE));
             match fault {
                 Fault::Again(_) if tries < TRIES => {}
-                Fault::Lost(_) if !late => *connection = None,
+                Fault::Lost(_) if !late => {
+                    *connection = None;
+                    // The next may be no better, such as a standby before it is promoted.
+                    tokio::time::sleep(AGAIN).await;
+                }
                 Fault::Lost(_) => {
                     *connection = None;
                     return Err(fault.into());
@@ -208,7 +218,7 @@ impl Writer {
             None => {
                 let mut open = self.database.connect(true).await?;
                 if self.works && self.database.has_sessions() {
-                    owners::hold(&mut open, self.owner).await?;
+                    within(owners::hold(&mut open, self.owner)).await?;
                 }
                 connection.insert(open)
             }
@@ -226,21 +236,20 @@ impl Writer {
             let (lost, number) = (group.lost, group.number);
             observe(Moment::BeforeCommit);
             let commit = group.transaction.commit(number).await?;
-            Ok::<_, Fault>((outcomes, lost, commit))
+            Ok::<_, Fault>((outcomes, lost, number, commit))
         };
-        let silent = || Fault::Lost("it does not answer".to_owned());
-        let (outcomes, lost, commit) = match tokio::time::timeout(PATIENCE, work).await {
-            Ok(worked) => worked?,
-            Err(_) => return Err(silent()),
-        };
+        let (outcomes, lost, number, commit) = within(work).await?;
         if let Commit::Doubtful(transaction, error) = commit {
             *connection = None;
             let mut open = self.database.connect(true).await?;
-            let kept = open.was_kept(self.owner, transaction).await;
+            let kept = within(open.was_kept(self.owner, transaction)).await;
             open.close().await;
+            let repeatable = |request: &&Request| matches!(request, Request::Submit(_));
             match kept? {
                 Some(true) => {}
                 Some(false) => return Err(Fault::Lost(error)),
+                // Who only visits has no turn to be known by, but a submission has its id.
+                None if requests.iter().all(repeatable) => return Err(Fault::Lost(error)),
                 None => return Err(Fault::Final(LedgerError::Database(error))),
             }
         }
@@ -248,6 +257,7 @@ impl Writer {
             self.lease.lost();
         } else {
             self.lease.renewed(began);
+            self.kept.store(number, Ordering::SeqCst);
         }
         self.changes.send_modify(|count| *count += 1);
         observe(Moment::AfterCommit);
@@ -269,12 +279,17 @@ impl Writer {
             true => transaction.first(sql::RENEW, &params).await?,
             false => None,
         };
+        let number = renewed.map_or(0, |(number,)| number);
+        // Turns only go up, and this one was kept already.
+        if number > 0 && number <= self.kept.load(Ordering::SeqCst) {
+            return Err(LedgerError::WentBack.into());
+        }
         Ok(Group {
             writer: self,
             transaction,
             now,
             revision,
-            number: renewed.map_or(0, |(number,)| number),
+            number,
             lost: renewed.is_none(),
             paused: self.lease.distrust(),
             held: std::collections::HashMap::new(),
@@ -282,6 +297,15 @@ impl Writer {
             changes: Changes::default(),
         })
     }
+}
+
+/// What a database answers in time.
+async fn within<T>(
+    work: impl Future<Output = std::result::Result<T, Fault>>,
+) -> std::result::Result<T, Fault> {
+    let silent = || Fault::Lost("it does not answer".to_owned());
+    let came = tokio::time::timeout(PATIENCE, work).await;
+    came.unwrap_or_else(|_| Err(silent()))
 }
 
 /// A failure of the request itself is its own; one of the database is everybody's.

@@ -1,42 +1,18 @@
 //! Every statement, in both dialects.
 
+mod owners;
 mod reading;
 
+pub(super) use owners::*;
 pub(super) use reading::*;
 
 use crate::ledger::database::Sql;
-
-macro_rules! others {
-    ($end:literal) => {
-        Sql {
-            sqlite: "SELECT id, expires_at, gone, 0 FROM owners WHERE id <> $1",
-            // After a restart of the server every session is gone; then only those count that were
-            // there since.
-            postgres: concat!(
-                "SELECT o.id::text, o.expires_at, o.gone, CASE WHEN o.session = 1 \
-                     AND o.seen_at > extract(epoch FROM pg_postmaster_start_time()) * 1000 \
-                     AND pg_try_advisory_xact_lock(hashtextextended(o.id::text, 0)) \
-                     THEN 1::bigint ELSE 0::bigint END \
-                 FROM owners AS o WHERE o.id <> $1::uuid",
-                $end
-            ),
-        }
-    };
-}
 
 /// now, revision of the agents in force.
 pub(super) const SCENE: Sql = Sql {
     sqlite: "SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER), revision FROM agents",
     postgres: "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint, revision \
         FROM agents",
-};
-
-/// now, expiry, owner → the number of the transaction, where others have not taken over.
-pub(super) const RENEW: Sql = Sql {
-    sqlite: "UPDATE owners SET seen_at = $1, expires_at = $2 WHERE id = $3 AND gone = 0 \
-        RETURNING 0",
-    postgres: "UPDATE owners SET seen_at = $1, expires_at = $2, turn = turn + 1 \
-        WHERE id = $3::uuid AND gone = 0 RETURNING turn",
 };
 
 /// id, idempotency key, subject → id, task, key, subject while unfinished.
@@ -409,84 +385,4 @@ pub(super) const PRUNE: Sql = Sql {
 pub(super) const PRUNE_EVENTS: Sql = Sql {
     sqlite: "DELETE FROM events WHERE dispatch_id IN (SELECT value ->> 0 FROM json_each($1))",
     postgres: "DELETE FROM events WHERE dispatch_id = ANY($1::text[]::uuid[])",
-};
-
-/// owner: a lock that ends with the session.
-pub(super) const HOLD: Sql = Sql {
-    sqlite: "SELECT 1",
-    postgres: "SELECT pg_advisory_lock(hashtextextended($1, 0))",
-};
-
-/// owner, now, expiry, whether its session holds a lock.
-pub(super) const ENTER: Sql = Sql {
-    sqlite: "INSERT INTO owners (id, seen_at, expires_at, session) VALUES ($1, $2, $3, $4)",
-    postgres: "INSERT INTO owners (id, seen_at, expires_at, session) \
-        VALUES ($1::uuid, $2, $3, $4)",
-};
-
-/// agents.
-pub(super) const AGENTS: Sql =
-    Sql::both("UPDATE agents SET revision = revision + 1, agents = $1 WHERE agents <> $1");
-
-/// → revision, agents.
-pub(super) const IN_FORCE: Sql = Sql::both("SELECT revision, agents FROM agents");
-
-/// agent, most: a row for each slot.
-pub(super) const MAKE_SLOTS: Sql = Sql {
-    sqlite: "WITH RECURSIVE wanted AS (SELECT value ->> 0 AS agent, value ->> 1 AS slot \
-            FROM json_each($1) WHERE value ->> 1 > 0 \
-            UNION ALL SELECT agent, slot - 1 FROM wanted WHERE slot > 1) \
-        INSERT INTO slots (agent, slot) SELECT agent, slot FROM wanted WHERE true \
-        ON CONFLICT DO NOTHING",
-    postgres: "INSERT INTO slots (agent, slot) SELECT r.agent, slot \
-        FROM unnest($1::text[], $2::bigint[]) AS r(agent, most), \
-            generate_series(1, r.most) AS slot ON CONFLICT DO NOTHING",
-};
-
-/// owner.
-pub(super) const LEAVE: Sql = Sql {
-    sqlite: "UPDATE owners SET expires_at = 0 WHERE id = $1",
-    postgres: "UPDATE owners SET expires_at = 0 WHERE id = $1::uuid",
-};
-
-/// revision, owner.
-pub(super) const REVISION: Sql = Sql {
-    sqlite: "UPDATE owners SET revision = $1 WHERE id = $2",
-    postgres: "UPDATE owners SET revision = $1 WHERE id = $2::uuid",
-};
-
-/// now → those that live: id, expiry, handled agents, revision.
-pub(super) const WORKERS: Sql = Sql {
-    sqlite: "SELECT id, expires_at, handles, revision FROM owners \
-        WHERE expires_at > $1 AND gone = 0 ORDER BY id",
-    postgres: "SELECT id::text, expires_at, handles, revision FROM owners \
-        WHERE expires_at > $1 AND gone = 0 ORDER BY id",
-};
-
-/// owner → others: id, expiry, whether taken over from before, whether their session is dead.
-pub(super) const LOOK_AT_OTHERS: Sql = others!("");
-
-/// The same, for who is about to take over from them.
-pub(super) const OTHERS: Sql = others!(" FOR UPDATE OF o SKIP LOCKED");
-
-/// owner: what it writes as an owner is not kept any more.
-pub(super) const GONE: Sql = Sql {
-    sqlite: "UPDATE owners SET gone = 1 WHERE id = $1",
-    postgres: "UPDATE owners SET gone = 1 WHERE id = $1::uuid",
-};
-
-/// owner.
-pub(super) const REMOVE: Sql = Sql {
-    sqlite: "DELETE FROM owners WHERE id = $1",
-    postgres: "DELETE FROM owners WHERE id = $1::uuid",
-};
-
-/// to, from, limit → dispatch, channel of its live attempt.
-pub(super) const TAKE_OVER: Sql = Sql {
-    sqlite: "UPDATE dispatches SET owner = $1 WHERE id IN (SELECT id FROM dispatches \
-            WHERE owner = $2 AND finished_at IS NULL LIMIT $3) \
-        RETURNING id, coalesce(state ->> '$.attempt.channel', '')",
-    postgres: "UPDATE dispatches SET owner = $1::uuid WHERE id IN (SELECT id FROM dispatches \
-            WHERE owner = $2::uuid AND finished_at IS NULL ORDER BY id LIMIT $3 FOR UPDATE) \
-        RETURNING id::text, coalesce(state #>> '{attempt,channel}', '')",
 };
