@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use crate::durable::agents::{LocalFailure, LocalTask};
-use crate::durable::{NamedGate, Order, Question, Verdict};
+use crate::durable::{Escalation, NamedCallback, NamedGate, Order, Question, Verdict};
 use crate::http::Secrets;
 use crate::python::mailbox::Results;
 use crate::python::values::string_of;
@@ -215,6 +215,25 @@ pub(super) fn gate(function: Arc<Function>, secrets: Arc<Secrets>) -> NamedGate 
                 _ => Verdict::Pending(reason),
             };
             (verdict, judged.evidence)
+        })
+    })
+}
+
+/// A function that tells an owner. It answers with an empty text, or with why it was not possible.
+pub(super) fn callback(function: Arc<Function>) -> NamedCallback {
+    Arc::new(move |told: Escalation| {
+        let function = Arc::clone(&function);
+        Box::pin(async move {
+            let mut notice = question(told.id, told.fence, &told.order);
+            if let Some(notice) = notice.as_object_mut() {
+                notice.insert("reason".to_owned(), json!(told.reason));
+                notice.insert("attempts".to_owned(), json!(told.attempts));
+            }
+            match function.call(notice.to_string()).answer().await.as_deref() {
+                Some("") => Ok(()),
+                Some(why) => Err(why.to_owned()),
+                None => Err("its event loop ended".to_owned()),
+            }
         })
     })
 }

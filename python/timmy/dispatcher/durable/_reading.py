@@ -13,6 +13,7 @@ from ._values import (
     Assignment,
     Attempt,
     Effect,
+    Escalation,
     Event,
     Gate,
     Outcome,
@@ -105,6 +106,19 @@ def question(given: Mapping[str, Any]) -> Question:
         agent=given["agent"],
         task=_task(order),
         repo=_repo(order),
+    )
+
+
+def escalation(given: Mapping[str, Any]) -> Escalation:
+    """Return what an owner is told."""
+    order = given["task"]
+    return Escalation(
+        id=UUID(given["id"]),
+        fence=given["fence"],
+        reason=given["reason"],
+        task=_task(order),
+        repo=_repo(order),
+        attempts=tuple(map(_attempt, given["attempts"])),
     )
 
 
