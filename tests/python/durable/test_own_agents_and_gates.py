@@ -287,17 +287,16 @@ def escalating(dispatcher):
     return dispatcher
 
 
+async def all_is_settled(dispatcher):
+    await eventually(dispatcher.outbox, lambda effects: effects == ())
+
+
 async def told_of(dispatcher, told, **wishes):
     """The escalation that an owner is told of, and its outcome."""
     async with dispatcher:
         dispatch = await dispatcher.submit(TASK, **wishes)
         outcome = await dispatch.wait(timeout=60)
-
-        async def callbacks():
-            story = await dispatch.story()
-            return [effect.state for effect in story.effects if effect.effect == "callback"]
-
-        assert await eventually(callbacks, lambda states: states == ["done"])
+        await all_is_settled(dispatcher)
     assert outcome.phase == Phase.ESCALATED
     return told, outcome
 
@@ -360,7 +359,8 @@ async def test_an_owner_who_cannot_be_told_is_told_later(alone, caplog):
         record = await eventually(dispatch.get, lambda record: "no line" in record.reason)
         assert record.reason.startswith("ValueError: I cannot; the callback waits until ")
         assert record.reason.endswith("OSError: no line ***")
-        await eventually(dispatch.get, lambda record: record.reason == "ValueError: I cannot")
+        await all_is_settled(dispatcher)
+        assert (await dispatch.get()).reason == "ValueError: I cannot"
     assert len(told) == 3
     assert "the callback owner failed for dispatch" in caplog.text
 

@@ -311,7 +311,8 @@ class Dispatcher:
 
     def _register(self, known: dict[str, Any], what: str, name: str, function: Any) -> None:
         if not callable(function):
-            raise TypeError(f"a {what} is a function, not {function!r}")
+            kind = "function" if what == "callback" else "coroutine function"
+            raise TypeError(f"a {what} is a {kind}, not {function!r}")
         if not self._works:
             raise DispatcherError(f"a visitor does no work; register the {what} where it is done")
         if self._opened:
