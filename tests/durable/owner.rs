@@ -213,9 +213,9 @@ async fn the_owner_is_told_by_a_function_of_the_program() {
     );
     open.send_replace(true);
     eventually(&dispatcher, id, |record| record.reason.is_empty()).await;
-    let told = told.lock().unwrap();
+    let told = told.lock().unwrap().clone();
     assert_eq!(told.len(), 2);
-    for one in told.iter() {
+    for one in told {
         assert_eq!(
             (one.id, one.fence, one.reason.as_str()),
             (id, 1, "I cannot")
@@ -223,7 +223,6 @@ async fn the_owner_is_told_by_a_function_of_the_program() {
         assert_eq!(one.order.title, "Triage the backlog");
         assert_eq!(one.attempts[0].agent, "timmy");
     }
-    drop(told);
     dispatcher.close(Duration::from_secs(5)).await;
 }
 

@@ -27,6 +27,8 @@ pub struct Escalation {
     pub reason: String,
     /// What was to be done.
     pub order: Order,
+    /// How often an agent may be tried again after a failure that may pass.
+    pub max_retries: u32,
     /// Who tried, the first one first.
     pub attempts: Vec<AttemptRecord>,
 }
@@ -37,12 +39,14 @@ pub type NamedCallback = Arc<
     dyn Fn(Escalation) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync,
 >;
 
+type Telling = JoinHandle<Result<(), String>>;
+
 /// The functions of a process that tell an owner, by their names. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Callbacks {
     named: Arc<HashMap<String, NamedCallback>>,
     /// Those that take their time, by dispatch and attempt.
-    running: Arc<Mutex<HashMap<(Uuid, u64), JoinHandle<Result<(), String>>>>>,
+    running: Arc<Mutex<HashMap<(Uuid, u64), Telling>>>,
 }
 
 impl std::fmt::Debug for Callbacks {
@@ -122,6 +126,7 @@ impl<T: Transport> Effects<T> {
                 fence: errand.fence,
                 reason: errand.reason.clone(),
                 order: order.clone(),
+                max_retries: errand.max_retries,
                 attempts: story.attempts,
             }))
         });

@@ -128,8 +128,8 @@ impl Function {
     }
 }
 
-fn question(id: uuid::Uuid, fence: u64, order: &Order) -> Value {
-    json!({ "id": id.to_string(), "fence": fence, "task": order })
+fn question(id: uuid::Uuid, fence: u64, order: &Order, max_retries: u32) -> Value {
+    json!({ "id": id.to_string(), "fence": fence, "task": order, "max_retries": max_retries })
 }
 
 /// What a local agent's function came to.
@@ -150,7 +150,8 @@ pub(super) fn handler(
     move |given| {
         let (function, secrets) = (Arc::clone(&function), Arc::clone(&secrets));
         let mut cancelled = given.cancelled.clone();
-        let text = question(given.dispatch, given.fence, &given.order).to_string();
+        let text =
+            question(given.dispatch, given.fence, &given.order, given.max_retries).to_string();
         Box::pin(async move {
             let mut call = function.call(text);
             let answer = tokio::select! {
@@ -193,7 +194,7 @@ pub(super) fn gate(function: Arc<Function>, secrets: Arc<Secrets>) -> NamedGate 
     Arc::new(move |asked: Question| {
         let (function, secrets) = (Arc::clone(&function), Arc::clone(&secrets));
         Box::pin(async move {
-            let mut question = question(asked.id, asked.fence, &asked.order);
+            let mut question = question(asked.id, asked.fence, &asked.order, asked.max_retries);
             if let Some(question) = question.as_object_mut() {
                 question.insert("agent".to_owned(), json!(asked.agent));
             }
@@ -224,7 +225,7 @@ pub(super) fn callback(function: Arc<Function>) -> NamedCallback {
     Arc::new(move |told: Escalation| {
         let function = Arc::clone(&function);
         Box::pin(async move {
-            let mut notice = question(told.id, told.fence, &told.order);
+            let mut notice = question(told.id, told.fence, &told.order, told.max_retries);
             if let Some(notice) = notice.as_object_mut() {
                 notice.insert("reason".to_owned(), json!(told.reason));
                 notice.insert("attempts".to_owned(), json!(told.attempts));

@@ -4,6 +4,7 @@ import asyncio
 import contextvars
 import logging
 import threading
+from dataclasses import replace
 
 import pytest
 from timmy.dispatcher import DispatchStatus, TaskType
@@ -62,7 +63,7 @@ async def test_what_it_returns_is_the_result(alone):
     [attempt] = outcome.attempts
     assert (attempt.fence, attempt.agent, attempt.outcome) == (1, "timmy", "complete")
     assert attempt.started_at <= attempt.ended_at
-    task = Task("Triage it", "", ("sorted",), TaskType.TRIAGE)
+    task = Task("Triage it", "", ("sorted",), TaskType.TRIAGE, max_retries=0)
     first = Assignment(id=dispatch.id, fence=1, agent="timmy", task=task, repo="timmy/swarm")
     assert given[0] == (first, "where it was opened", threading.get_ident())
     # Each call has a context of its own.
@@ -217,11 +218,12 @@ async def test_a_gate_decides(alone, said, phase, reason):
     namespace = {"asked": asked, "Verdict": Verdict, "TOKEN": NOWHERE.gitea_token}
     exec(f"async def ask(question):\n    asked.append(question)\n    return {said}", namespace)
     dispatcher.gate("sorted")(namespace["ask"])
-    outcome = await outcome_of(dispatcher, Task("Triage it"), max_reassignments=0)
+    submitted = Task("Triage it", max_retries=5)
+    outcome = await outcome_of(dispatcher, submitted, max_reassignments=0)
     assert outcome.phase == phase
     assert reason in outcome.reason
     [question] = asked
-    task = Task("Triage it", task_type=TaskType.TRIAGE, acceptance_criteria=())
+    task = replace(submitted, task_type=TaskType.TRIAGE)
     assert question == Question(
         id=outcome.id, fence=1, agent="timmy", task=task, repo="timmy/swarm"
     )
@@ -337,7 +339,8 @@ async def test_an_owner_is_told_by_a_function(alone, kind, given):
     assert isinstance(escalation, Escalation)
     assert (escalation.id, escalation.fence) == (outcome.id, 1)
     assert (escalation.reason, outcome.reason) == ("ValueError: I cannot",) * 2
-    assert (escalation.task.title, escalation.repo) == ("Triage it", "timmy/swarm")
+    assert escalation.task == replace(TASK, acceptance_criteria=("sorted",), task_type="triage")
+    assert escalation.repo == "timmy/swarm"
     [attempt] = escalation.attempts
     assert (attempt.agent, attempt.outcome) == ("timmy", "escalate")
     # A function that may block does not block the loop.

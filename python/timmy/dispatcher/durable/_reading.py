@@ -92,7 +92,7 @@ def assignment(given: Mapping[str, Any], name: str) -> Assignment:
         id=UUID(given["id"]),
         fence=given["fence"],
         agent=name,
-        task=_task(order),
+        task=_task(order, given["max_retries"]),
         repo=_repo(order),
     )
 
@@ -104,7 +104,7 @@ def question(given: Mapping[str, Any]) -> Question:
         id=UUID(given["id"]),
         fence=given["fence"],
         agent=given["agent"],
-        task=_task(order),
+        task=_task(order, given["max_retries"]),
         repo=_repo(order),
     )
 
@@ -116,7 +116,7 @@ def escalation(given: Mapping[str, Any]) -> Escalation:
         id=UUID(given["id"]),
         fence=given["fence"],
         reason=given["reason"],
-        task=_task(order),
+        task=_task(order, given["max_retries"]),
         repo=_repo(order),
         attempts=tuple(map(_attempt, given["attempts"])),
     )
@@ -131,7 +131,7 @@ def _moment(milliseconds: int) -> datetime:
     return _EPOCH + timedelta(milliseconds=milliseconds)
 
 
-def _task(order: Mapping[str, Any], max_retries: int = 1) -> Task:
+def _task(order: Mapping[str, Any], max_retries: int) -> Task:
     return Task(
         title=order["title"],
         description=order["description"],
