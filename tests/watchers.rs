@@ -120,6 +120,7 @@ fn watched() -> Vec<Watched> {
             channel: Channel::Label,
             terms: json!({ "label": "kimi-ready", "gitea_user": "kimi" }),
             task: json!({ "repo": "timmy/swarm", "issue": number }),
+            max_retries: 1,
             handover: Some(100),
         })
         .collect()

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 
 use super::agents::{LocalAgents, LocalFailure, LocalReports, LocalTask, Receiver};
 use super::dispatcher::{Dispatcher, DispatcherError};
+use super::effects::{Callbacks, NamedCallback};
 use super::gates::{Gates, NamedGate};
 use super::inner::{Engaged, Inner, Stage};
 use super::plan::{AgentOptions, Planned, Refused, Team, Wishes, ledger_agent};
@@ -31,6 +32,7 @@ pub struct Builder<T: Transport = Native> {
     agents: Vec<(AgentName, AgentOptions)>,
     local: (LocalAgents, LocalReports),
     gates: Vec<(String, NamedGate)>,
+    callbacks: Vec<(String, NamedCallback)>,
     pub(super) transport: Arc<T>,
     options: Option<Box<dyn FnOnce(Options) -> Options + Send>>,
 }
@@ -66,6 +68,7 @@ impl<T: Transport> Builder<T> {
             agents: Vec::new(),
             local: LocalAgents::new(),
             gates: Vec::new(),
+            callbacks: Vec::new(),
             transport: Arc::new(transport),
             options: None,
         }
@@ -109,6 +112,14 @@ impl<T: Transport> Builder<T> {
     #[must_use]
     pub fn gate(mut self, name: impl Into<String>, gate: NamedGate) -> Self {
         self.gates.push((name.into(), gate));
+        self
+    }
+
+    /// Registers a function that tells an owner that a person is asked, for tasks whose
+    /// [`callback`](Wishes::callback) is its name. It may be called twice about the same.
+    #[must_use]
+    pub fn callback(mut self, name: impl Into<String>, callback: NamedCallback) -> Self {
+        self.callbacks.push((name.into(), callback));
         self
     }
 
@@ -214,7 +225,15 @@ impl<T: Transport> Builder<T> {
         let (local, reports) = self.local;
         let (stage, _) = watch::channel(Stage::Working);
         let receiver = receiver(&self.team.policy, received_at);
-        let engaged = Engaged::new(ledger, &server, &local, timing, receiver.clone());
+        let callbacks: Callbacks = self.callbacks.into_iter().collect();
+        let engaged = Engaged::new(
+            ledger,
+            &server,
+            &local,
+            &callbacks,
+            timing,
+            receiver.clone(),
+        );
         Ok(Dispatcher(Arc::new(Inner {
             team: self.team,
             place: self.place,
@@ -224,6 +243,7 @@ impl<T: Transport> Builder<T> {
             server,
             gates,
             local,
+            callbacks,
             reports: Mutex::new(Some(reports)),
             received_at,
             receiver,

@@ -8,7 +8,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use super::agents::{LocalAgents, LocalReports, Receiver};
-use super::effects::{EffectSettings, Effects};
+use super::effects::{Callbacks, EffectSettings, Effects};
 use super::gates::Gates;
 use super::plan::Team;
 use super::server::Server;
@@ -38,6 +38,7 @@ impl<T: Transport> Engaged<T> {
         ledger: Ledger,
         server: &Server<T>,
         local: &LocalAgents,
+        callbacks: &Callbacks,
         timing: Timing,
         receiver: Option<Receiver>,
     ) -> Self {
@@ -51,7 +52,7 @@ impl<T: Transport> Engaged<T> {
         let effects = Effects::new(server.clone(), ledger.clone(), local.clone(), settings);
         Self {
             ledger,
-            effects: Arc::new(effects),
+            effects: Arc::new(effects.telling(callbacks.clone())),
         }
     }
 }
@@ -75,6 +76,7 @@ pub(super) struct Inner<T> {
     pub(super) server: Server<T>,
     pub(super) gates: Gates<T>,
     pub(super) local: LocalAgents,
+    pub(super) callbacks: Callbacks,
     pub(super) reports: Mutex<Option<LocalReports>>,
     pub(super) received_at: Option<SocketAddr>,
     pub(super) receiver: Option<Receiver>,
@@ -106,7 +108,8 @@ impl<T: Transport> Inner<T> {
     pub(super) async fn reenter(&self) -> Result<(), LedgerError> {
         let entered = Ledger::open(&self.place, self.agents.clone(), self.options.clone()).await?;
         let (timing, receiver) = (self.team.policy.timing, self.receiver.clone());
-        let engaged = Engaged::new(entered, &self.server, &self.local, timing, receiver);
+        let (server, local, callbacks) = (&self.server, &self.local, &self.callbacks);
+        let engaged = Engaged::new(entered, server, local, callbacks, timing, receiver);
         *self.engaged.write().unwrap_or_else(PoisonError::into_inner) = engaged;
         Ok(())
     }

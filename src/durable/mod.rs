@@ -64,6 +64,7 @@ pub use builder::Builder;
 pub use decide::{Below, Inference};
 pub use dispatcher::{Dispatch, Dispatcher, DispatcherError};
 pub use doctor::{Finding, Severity};
+pub use effects::{Escalation, NamedCallback};
 pub use gates::{NamedGate, Question, Verdict};
 pub use order::{Gate, Order, Terms};
 pub use plan::{AgentOptions, Planned, Refused, Wishes};

@@ -33,7 +33,7 @@ pub struct Order {
     pub endpoint: Option<String>,
     /// What must hold before a closed issue counts as done.
     pub gates: Vec<Gate>,
-    /// Where the owner wants to be told when a person is asked.
+    /// Where the owner wants to be told when a person is asked: a URL, or the name of a function.
     pub callback: Option<String>,
 }
 

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::effects::is_name;
 use super::order::{Gate, Order, Terms};
 use super::settings::{Busy, Policy};
 use crate::dispatch::{Settings, Task, api_base, check_http_url, check_repo};
@@ -28,7 +29,8 @@ pub struct Wishes {
     pub max_reassignments: Option<u32>,
     /// Another repository than that of the settings.
     pub repo: Option<String>,
-    /// Where the owner wants to be told when a person is asked.
+    /// Where the owner wants to be told when a person is asked: a URL, or the name of a function of
+    /// [`Builder::callback`](super::Builder::callback).
     pub callback: Option<String>,
 }
 
@@ -113,8 +115,12 @@ impl Team {
             .callback
             .clone()
             .or_else(|| self.policy.callback.clone());
-        if let Some(url) = &callback {
-            check_http_url("the callback", url).map_err(|wrong| Refused(wrong.to_string()))?;
+        match callback.as_deref().map(str::trim) {
+            Some("") => return Err(Refused("`callback` is a URL or a name".to_owned())),
+            Some(url) if !is_name(url) => {
+                check_http_url("the callback", url).map_err(|wrong| Refused(wrong.to_string()))?;
+            }
+            _ => {}
         }
         let busy = wishes.when_busy.unwrap_or(self.policy.when_busy);
         let stands_in = |name: &&AgentName| {

@@ -151,7 +151,7 @@ pub struct Policy {
     pub max_reassignments: u32,
     /// What must hold before a closed issue counts as done.
     pub gates: Vec<Gate>,
-    /// Where the owner wants to be told when a person is asked.
+    /// Where the owner wants to be told when a person is asked: a URL, or the name of a function.
     pub callback: Option<String>,
     /// Where webhooks and callbacks are received, if anywhere.
     pub receive: Option<Receive>,

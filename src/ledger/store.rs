@@ -176,6 +176,8 @@ pub struct Watched {
     pub terms: Value,
     /// The task.
     pub task: Value,
+    /// How often an agent may be tried again after a failure that may pass.
+    pub max_retries: u32,
     /// The number of the comment that handed it over, once it is confirmed.
     pub handover: Option<i64>,
 }
@@ -210,6 +212,8 @@ pub struct Errand {
     pub terms: Value,
     /// The task.
     pub task: Value,
+    /// How often an agent may be tried again after a failure that may pass.
+    pub max_retries: u32,
     /// Why the dispatch is where it is.
     pub reason: String,
     /// The number of the comment that handed the attempt over, once it is known.

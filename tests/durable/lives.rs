@@ -86,13 +86,10 @@ async fn out_of_time_it_goes_to_the_next_agent_and_then_to_a_person() {
             .iter()
             .filter(|text| text.starts_with("## Assigned to"));
         assert_eq!(handed_over.count(), 2);
-        assert!(
-            !world
-                .labels(issue)
-                .iter()
-                .any(|label| label.ends_with("-ready"))
-        );
         dispatcher.close(Duration::from_secs(5)).await;
+        assert_eq!(world.labels(issue), ["needs-human"]);
+        let asked = world.comments(issue).pop().unwrap();
+        assert!(asked.starts_with("## Dispatch Escalated"), "{asked}");
     }
 }
 

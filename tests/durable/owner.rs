@@ -1,13 +1,18 @@
 //! Taking back, opening again, and asking a person.
 
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
 use serde_json::json;
-use timmy_dispatcher::durable::Order;
+use timmy_dispatcher::dispatch::Task;
 use timmy_dispatcher::durable::agents::{Receiver, signature};
 use timmy_dispatcher::durable::effects::EffectSettings;
+use timmy_dispatcher::durable::{Escalation, NamedCallback, Order, Wishes};
 use timmy_dispatcher::ledger::machine::{Closer, Effect, Event, Phase, Plan};
 use timmy_dispatcher::sandbox::Fault;
 
 use crate::scene::{Scene, TOKEN, both};
+use crate::world::{VERSIONS, World, ended, eventually};
 
 /// Handed over, closed by its agent, and not what was wanted: on to whoever comes next.
 async fn reviewed_badly(scene: &Scene, plan: Plan, order: &Order) -> uuid::Uuid {
@@ -160,6 +165,97 @@ async fn a_person_is_asked_with_the_history_and_the_owner_is_told() {
         );
         assert_eq!(body["attempts"][0]["agent"], "kimi");
     }
+}
+
+/// It fails at first, and takes longer than an effect may then: it is called again, and not twice at
+/// the same time.
+#[tokio::test]
+async fn the_owner_is_told_by_a_function_of_the_program() {
+    let world = World::new(VERSIONS[0]);
+    let told: Arc<Mutex<Vec<Escalation>>> = Arc::default();
+    let calls = Arc::clone(&told);
+    let (open, gate) = tokio::sync::watch::channel(false);
+    let function: NamedCallback = Arc::new(move |escalation| {
+        let times = {
+            let mut told = calls.lock().unwrap();
+            told.push(escalation);
+            told.len()
+        };
+        let mut gate = gate.clone();
+        Box::pin(async move {
+            if times == 1 {
+                return Err(format!("no line to anybody with {TOKEN}"));
+            }
+            gate.wait_for(|open| *open).await.unwrap();
+            Ok(())
+        })
+    });
+    let mut policy = World::policy();
+    policy.callback = Some("oncall".to_owned());
+    policy.timing.request = Duration::from_millis(200);
+    let dispatcher = world
+        .builder(policy)
+        .callback("oncall", function)
+        .local_agent("timmy", |_| async { Err("I cannot".into()) })
+        .open()
+        .await
+        .unwrap();
+    let task = Task::new("Triage the backlog");
+    let id = dispatcher.submit(&task, &Wishes::default()).await;
+    let id = id.unwrap().id();
+    assert_eq!(ended(&dispatcher, id).await.state.phase, Phase::Escalated);
+    let waits = eventually(&dispatcher, id, |record| record.reason.contains("at work"));
+    let reason = waits.await.reason;
+    assert!(
+        reason.starts_with("I cannot; whether the callback arrived is not known")
+            && reason.ends_with("the callback oncall is at work"),
+        "{reason}"
+    );
+    open.send_replace(true);
+    eventually(&dispatcher, id, |record| record.reason.is_empty()).await;
+    let told = told.lock().unwrap().clone();
+    assert_eq!(told.len(), 2);
+    for one in told {
+        assert_eq!(
+            (one.id, one.fence, one.reason.as_str()),
+            (id, 1, "I cannot")
+        );
+        assert_eq!(one.order.title, "Triage the backlog");
+        assert_eq!(one.attempts[0].agent, "timmy");
+    }
+    dispatcher.close(Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn a_function_that_no_process_has_is_waited_for() {
+    let world = World::new(VERSIONS[0]);
+    let dispatcher = world
+        .builder(World::policy())
+        .local_agent("timmy", |_| async { Err("I cannot".into()) })
+        .open()
+        .await
+        .unwrap();
+    let wishes = Wishes {
+        callback: Some("oncall".to_owned()),
+        ..Wishes::default()
+    };
+    let task = Task::new("Triage the backlog");
+    let id = dispatcher.submit(&task, &wishes).await.unwrap().id();
+    ended(&dispatcher, id).await;
+    eventually(&dispatcher, id, |record| {
+        record
+            .reason
+            .ends_with("no running process has the callback oncall")
+    })
+    .await;
+    for nobody in ["", "ftp://here/"] {
+        let wishes = Wishes {
+            callback: Some(nobody.to_owned()),
+            ..Wishes::default()
+        };
+        assert!(dispatcher.submit(&task, &wishes).await.is_err(), "{nobody}");
+    }
+    dispatcher.close(Duration::from_secs(5)).await;
 }
 
 #[tokio::test]

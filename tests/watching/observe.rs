@@ -67,6 +67,7 @@ fn watched(at: usize) -> Watched {
         channel: Channel::Label,
         terms: json!(null),
         task: json!(null),
+        max_retries: 1,
         handover: Some(HANDOVER),
     }
 }

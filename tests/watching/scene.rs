@@ -96,6 +96,7 @@ impl Scene {
             channel: Channel::Label,
             terms: serde_json::to_value(kimi()).unwrap(),
             task: serde_json::to_value(order).unwrap(),
+            max_retries: 1,
             handover: Some(i64::try_from(comment).unwrap()),
         }
     }

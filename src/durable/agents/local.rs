@@ -26,6 +26,8 @@ const GRACE: Duration = Duration::from_secs(10);
 pub struct LocalTask {
     /// What is to be done.
     pub order: Order,
+    /// How often an agent may be tried again after a failure that may pass.
+    pub max_retries: u32,
     /// The dispatch.
     pub dispatch: Uuid,
     /// The attempt.
@@ -177,14 +179,16 @@ impl LocalAgents {
         lock(&self.0.running).len()
     }
 
-    fn begin(&self, agent: &str, order: Order, dispatch: Uuid, fence: u64) {
-        let Some(handler) = lock(&self.0.handlers).get(agent).cloned() else {
+    fn begin(&self, errand: &Errand) {
+        let Some(handler) = lock(&self.0.handlers).get(&errand.agent).cloned() else {
             return;
         };
+        let (dispatch, fence) = (errand.dispatch, errand.fence);
         let (stop, stopped) = watch::channel(false);
         lock(&self.0.running).insert((dispatch, fence), stop);
         let task = LocalTask {
-            order,
+            order: Order::of(&errand.task).unwrap_or_default(),
+            max_retries: errand.max_retries,
             dispatch,
             fence,
             cancelled: Cancelled(stopped.clone()),
@@ -277,8 +281,6 @@ impl<T: Transport> Effects<T> {
     }
 
     pub(in crate::durable) fn begin(&self, errand: &Errand) {
-        let order = Order::of(&errand.task).unwrap_or_default();
-        let (dispatch, fence) = (errand.dispatch, errand.fence);
-        self.local.begin(&errand.agent, order, dispatch, fence);
+        self.local.begin(errand);
     }
 }

@@ -15,7 +15,7 @@ pub use status::{StatusPolls, StatusReport};
 
 pub(crate) use post::Destination;
 pub use said::Said;
-pub(crate) use said::kept;
+pub(crate) use said::{bounded, kept};
 
 /// Where agents report how it went.
 #[derive(Clone, PartialEq, Eq)]

@@ -18,6 +18,8 @@ use std::time::Duration;
 pub use labels::NEEDS_HUMAN;
 pub(super) use marker::{MARK, is as is_ours};
 pub use outcome::{Held, Outcome};
+pub(super) use owner::is_name;
+pub use owner::{Callbacks, Escalation, NamedCallback};
 
 use super::agents::{LocalAgents, Receiver};
 use super::breaker::{Breakers, Cooling, Health};
@@ -69,6 +71,7 @@ pub struct Effects<T> {
     pub(super) ledger: Ledger,
     pub(super) settings: EffectSettings,
     pub(super) local: LocalAgents,
+    callbacks: Callbacks,
     pub(super) breakers: Breakers,
     labels: labels::Known,
     /// Our account, from a comment that it wrote.
@@ -102,11 +105,19 @@ impl<T: Transport> Effects<T> {
             server,
             ledger,
             local,
+            callbacks: Callbacks::default(),
             breakers: Breakers::new(settings.backoff),
             settings,
             labels: labels::Known::default(),
             writer: Mutex::default(),
         }
+    }
+
+    /// The same, with functions of the program's own that tell an owner.
+    #[must_use]
+    pub fn telling(mut self, callbacks: Callbacks) -> Self {
+        self.callbacks = callbacks;
+        self
     }
 
     /// How long an errand may take. It may be begun only with more than that left of the lease.

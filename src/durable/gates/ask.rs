@@ -86,6 +86,7 @@ impl<T: Transport> Gates<T> {
                 fence: case.watched.fence,
                 agent: case.watched.agent.clone(),
                 order: case.order.clone(),
+                max_retries: case.watched.max_retries,
             }))
         });
         match tokio::time::timeout(LIMIT, &mut task).await {

@@ -63,6 +63,8 @@ pub struct Question {
     pub agent: String,
     /// What was to be done.
     pub order: Order,
+    /// How often an agent may be tried again after a failure that may pass.
+    pub max_retries: u32,
 }
 
 /// A gate of the program's own: its verdict, and what it goes by.

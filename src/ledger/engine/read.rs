@@ -296,6 +296,7 @@ async fn watched(
             channel: attempt.channel,
             terms: serde_json::from_str(&terms)?,
             task: serde_json::from_str(&task)?,
+            max_retries: state.plan.max_retries,
             handover,
         });
     }
@@ -309,7 +310,7 @@ async fn outbox(
     errands(transaction, sql::OUTBOX, &[Param::Int(count(limit))]).await
 }
 
-/// id, dispatch, fence, effect, nonce, row, remote id, handover, agent, terms, task, reason.
+/// id, dispatch, fence, effect, nonce, row, remote id, handover, agent, terms, task, reason, retries.
 pub(super) type StoredErrand = (
     String,
     String,
@@ -323,6 +324,7 @@ pub(super) type StoredErrand = (
     Option<String>,
     String,
     String,
+    i64,
 );
 
 pub(super) async fn errands(
@@ -336,8 +338,21 @@ pub(super) async fn errands(
 }
 
 fn errand(stored: StoredErrand) -> Result<Errand> {
-    let (id, dispatch, fence, effect, nonce, row, remote_id, handover, agent, terms, task, reason) =
-        stored;
+    let (
+        id,
+        dispatch,
+        fence,
+        effect,
+        nonce,
+        row,
+        remote_id,
+        handover,
+        agent,
+        terms,
+        task,
+        reason,
+        max_retries,
+    ) = stored;
     let terms = terms.as_deref().map(serde_json::from_str);
     Ok(Errand {
         id: parse(&id)?,
@@ -347,6 +362,7 @@ fn errand(stored: StoredErrand) -> Result<Errand> {
         agent: agent.unwrap_or_default(),
         terms: terms.transpose()?.unwrap_or_default(),
         task: serde_json::from_str(&task)?,
+        max_retries: u32::try_from(max_retries).unwrap_or_default(),
         reason,
         handover,
         remote_id,

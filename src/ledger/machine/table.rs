@@ -512,7 +512,7 @@ pub static TABLE: &[Transition] = &[
     row(&[Withdrawing], On::Withdrawn, &[If::Then(Next::Refuse)], to(Refused), &[A::EndAttempt, A::FreeSlot]),
     row(&[Withdrawing], On::Withdrawn, &[If::Then(Next::LoseWorker)], to(WorkerLost), &[A::EndAttempt, A::FreeSlot]),
     row(&[Withdrawing], On::Withdrawn, &[If::Then(Next::Escalate)], to(Escalated), &[A::EndAttempt, A::FreeSlot, A::Escalate]),
-    row(&[Withdrawing], On::Withdrawn, &[If::Then(Next::TimeOut)], to(TimedOut), &[A::EndAttempt, A::FreeSlot]),
+    row(&[Withdrawing], On::Withdrawn, &[If::Then(Next::TimeOut)], to(TimedOut), &[A::EndAttempt, A::FreeSlot, A::Escalate]),
 
     // From everywhere.
     row(OPEN, On::Settled, &[If::Open], Same, &[A::Settle]),

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use crate::durable::agents::{LocalFailure, LocalTask};
-use crate::durable::{NamedGate, Order, Question, Verdict};
+use crate::durable::{Escalation, NamedCallback, NamedGate, Order, Question, Verdict};
 use crate::http::Secrets;
 use crate::python::mailbox::Results;
 use crate::python::values::string_of;
@@ -128,8 +128,8 @@ impl Function {
     }
 }
 
-fn question(id: uuid::Uuid, fence: u64, order: &Order) -> Value {
-    json!({ "id": id.to_string(), "fence": fence, "task": order })
+fn question(id: uuid::Uuid, fence: u64, order: &Order, max_retries: u32) -> Value {
+    json!({ "id": id.to_string(), "fence": fence, "task": order, "max_retries": max_retries })
 }
 
 /// What a local agent's function came to.
@@ -150,7 +150,8 @@ pub(super) fn handler(
     move |given| {
         let (function, secrets) = (Arc::clone(&function), Arc::clone(&secrets));
         let mut cancelled = given.cancelled.clone();
-        let text = question(given.dispatch, given.fence, &given.order).to_string();
+        let text =
+            question(given.dispatch, given.fence, &given.order, given.max_retries).to_string();
         Box::pin(async move {
             let mut call = function.call(text);
             let answer = tokio::select! {
@@ -193,7 +194,7 @@ pub(super) fn gate(function: Arc<Function>, secrets: Arc<Secrets>) -> NamedGate 
     Arc::new(move |asked: Question| {
         let (function, secrets) = (Arc::clone(&function), Arc::clone(&secrets));
         Box::pin(async move {
-            let mut question = question(asked.id, asked.fence, &asked.order);
+            let mut question = question(asked.id, asked.fence, &asked.order, asked.max_retries);
             if let Some(question) = question.as_object_mut() {
                 question.insert("agent".to_owned(), json!(asked.agent));
             }
@@ -215,6 +216,25 @@ pub(super) fn gate(function: Arc<Function>, secrets: Arc<Secrets>) -> NamedGate 
                 _ => Verdict::Pending(reason),
             };
             (verdict, judged.evidence)
+        })
+    })
+}
+
+/// A function that tells an owner. It answers with an empty text, or with why it was not possible.
+pub(super) fn callback(function: Arc<Function>) -> NamedCallback {
+    Arc::new(move |told: Escalation| {
+        let function = Arc::clone(&function);
+        Box::pin(async move {
+            let mut notice = question(told.id, told.fence, &told.order, told.max_retries);
+            if let Some(notice) = notice.as_object_mut() {
+                notice.insert("reason".to_owned(), json!(told.reason));
+                notice.insert("attempts".to_owned(), json!(told.attempts));
+            }
+            match function.call(notice.to_string()).answer().await.as_deref() {
+                Some("") => Ok(()),
+                Some(why) => Err(why.to_owned()),
+                None => Err("its event loop ended".to_owned()),
+            }
         })
     })
 }

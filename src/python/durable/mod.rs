@@ -210,10 +210,17 @@ impl DurableDispatcher {
 
 #[pymethods]
 impl DurableDispatcher {
-    /// A flow that comes to an open dispatcher. A function of `agents` and `gates` takes the text of
-    /// an assignment or a question and a function for the answer, and returns the task that it began.
+    /// A flow that comes to an open dispatcher. A function of `agents`, `gates` and `callbacks` takes
+    /// the text of an assignment, a question or an escalation and a function for the answer, and
+    /// returns the task that it began.
     #[staticmethod]
-    fn open(config: &Bound<'_, PyString>, works: bool, agents: Begins, gates: Begins) -> Flow {
+    fn open(
+        config: &Bound<'_, PyString>,
+        works: bool,
+        agents: Begins,
+        gates: Begins,
+        callbacks: Begins,
+    ) -> Flow {
         let config = string_of(config);
         let slot = Arc::<Slot>::default();
         let waiting = Arc::clone(&slot);
@@ -234,6 +241,10 @@ impl DurableDispatcher {
                 for (name, begin) in gates {
                     let function = Function::new(begin, results.clone());
                     builder = builder.gate(name, calls::gate(function, Arc::clone(&secrets)));
+                }
+                for (name, begin) in callbacks {
+                    let function = Function::new(begin, results.clone());
+                    builder = builder.callback(name, calls::callback(function));
                 }
                 let dispatcher = match works {
                     true => builder.open().await?,

@@ -4,10 +4,19 @@ import asyncio
 import contextvars
 import logging
 import threading
+from dataclasses import replace
 
 import pytest
 from timmy.dispatcher import DispatchStatus, TaskType
-from timmy.dispatcher.durable import Assignment, Phase, Question, Task, Verdict
+from timmy.dispatcher.durable import (
+    Assignment,
+    Dispatcher,
+    Escalation,
+    Phase,
+    Question,
+    Task,
+    Verdict,
+)
 
 from durable.world import NOWHERE, eventually, until
 
@@ -54,7 +63,7 @@ async def test_what_it_returns_is_the_result(alone):
     [attempt] = outcome.attempts
     assert (attempt.fence, attempt.agent, attempt.outcome) == (1, "timmy", "complete")
     assert attempt.started_at <= attempt.ended_at
-    task = Task("Triage it", "", ("sorted",), TaskType.TRIAGE)
+    task = Task("Triage it", "", ("sorted",), TaskType.TRIAGE, max_retries=0)
     first = Assignment(id=dispatch.id, fence=1, agent="timmy", task=task, repo="timmy/swarm")
     assert given[0] == (first, "where it was opened", threading.get_ident())
     # Each call has a context of its own.
@@ -209,11 +218,12 @@ async def test_a_gate_decides(alone, said, phase, reason):
     namespace = {"asked": asked, "Verdict": Verdict, "TOKEN": NOWHERE.gitea_token}
     exec(f"async def ask(question):\n    asked.append(question)\n    return {said}", namespace)
     dispatcher.gate("sorted")(namespace["ask"])
-    outcome = await outcome_of(dispatcher, Task("Triage it"), max_reassignments=0)
+    submitted = Task("Triage it", max_retries=5)
+    outcome = await outcome_of(dispatcher, submitted, max_reassignments=0)
     assert outcome.phase == phase
     assert reason in outcome.reason
     [question] = asked
-    task = Task("Triage it", task_type=TaskType.TRIAGE, acceptance_criteria=())
+    task = replace(submitted, task_type=TaskType.TRIAGE)
     assert question == Question(
         id=outcome.id, fence=1, agent="timmy", task=task, repo="timmy/swarm"
     )
@@ -267,3 +277,109 @@ async def test_many_calls_at_once(alone, monkeypatch):
         dispatches = [await dispatcher.submit(Task(f"Triage {n}")) for n in range(100)]
         outcomes = await asyncio.gather(*(dispatch.wait(timeout=60) for dispatch in dispatches))
     assert [outcome.result for outcome in outcomes] == [f"Triage {n}" for n in range(100)]
+
+
+def escalating(dispatcher):
+    """Gives a dispatcher a Timmy that cannot do it."""
+
+    @dispatcher.local_agent
+    async def work(assignment):
+        raise ValueError("I cannot")
+
+    return dispatcher
+
+
+async def all_is_settled(dispatcher):
+    await eventually(dispatcher.outbox, lambda effects: effects == ())
+
+
+async def told_of(dispatcher, told, **wishes):
+    """The escalation that an owner is told of, and its outcome."""
+    async with dispatcher:
+        dispatch = await dispatcher.submit(TASK, **wishes)
+        outcome = await dispatch.wait(timeout=60)
+        await all_is_settled(dispatcher)
+    assert outcome.phase == Phase.ESCALATED
+    return told, outcome
+
+
+@pytest.mark.parametrize("kind", ["coroutine function", "function", "object"])
+@pytest.mark.parametrize("given", ["directly", "by its name", "with the task"])
+async def test_an_owner_is_told_by_a_function(alone, kind, given):
+    told = []
+
+    def tell(escalation):
+        told.append((escalation, threading.get_ident()))
+
+    async def tell_on_the_loop(escalation):
+        await asyncio.sleep(0)
+        tell(escalation)
+
+    class Telling:
+        async def __call__(self, escalation):
+            await tell_on_the_loop(escalation)
+
+    function = {
+        "coroutine function": tell_on_the_loop,
+        "function": tell,
+        "object": Telling(),
+    }[kind]
+    wishes = {}
+    if given == "directly":
+        dispatcher = alone(callback=function)
+    else:
+        if given == "with the task":
+            dispatcher = alone()
+            wishes = {"callback": "on call"}
+        else:
+            dispatcher = alone(callback="on call")
+        assert dispatcher.callback("on call")(function) is function
+    _, outcome = await told_of(escalating(dispatcher), told, **wishes)
+    [(escalation, thread)] = told
+    assert isinstance(escalation, Escalation)
+    assert (escalation.id, escalation.fence) == (outcome.id, 1)
+    assert (escalation.reason, outcome.reason) == ("ValueError: I cannot",) * 2
+    assert escalation.task == replace(TASK, acceptance_criteria=("sorted",), task_type="triage")
+    assert escalation.repo == "timmy/swarm"
+    [attempt] = escalation.attempts
+    assert (attempt.agent, attempt.outcome) == ("timmy", "escalate")
+    # A function that may block does not block the loop.
+    assert (thread == threading.get_ident()) == (kind != "function")
+
+
+async def test_an_owner_who_cannot_be_told_is_told_later(alone, caplog):
+    told = []
+
+    def tell(escalation):
+        told.append(escalation)
+        if len(told) < 3:
+            raise OSError(f"no line {NOWHERE.gitea_token}")
+
+    dispatcher = escalating(alone(callback=tell))
+    async with dispatcher:
+        dispatch = await dispatcher.submit(TASK)
+        await dispatch.wait(timeout=60)
+        record = await eventually(dispatch.get, lambda record: "no line" in record.reason)
+        assert record.reason.startswith("ValueError: I cannot; the callback waits until ")
+        assert record.reason.endswith("OSError: no line ***")
+        await all_is_settled(dispatcher)
+        assert (await dispatch.get()).reason == "ValueError: I cannot"
+    assert len(told) == 3
+    assert "the callback owner failed for dispatch" in caplog.text
+
+
+async def test_what_cannot_be_a_callback(alone):
+    for name in ("", " ", "https://owner.example/"):
+        with pytest.raises(ValueError, match="cannot be called"):
+            alone().callback(name)
+    for nothing in (7, object()):
+        with pytest.raises(TypeError, match="a URL, a name or a function"):
+            alone(callback=nothing)
+    dispatcher = alone(callback=print)
+    with pytest.raises(ValueError, match="a callback 'owner' already"):
+        dispatcher.callback("owner")(print)
+    async with dispatcher:
+        with pytest.raises(TypeError, match=r"under a name with Dispatcher\.callback"):
+            await dispatcher.submit(TASK, callback=print)
+    with pytest.raises(TypeError, match="give that name"):
+        Dispatcher.visit("x.db", callback=print)

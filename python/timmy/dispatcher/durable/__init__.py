@@ -11,8 +11,8 @@ dies in between, the next process goes on::
 
 `_dispatcher` holds `Dispatcher` and `Dispatch`, `_values` what goes in and comes out, `_config`
 what the core is told of settings, agents and limits, `_calls` the calls of a program's own local
-agents and gates, `_doctor` what is said of a ledger without opening it, `_errors` what can be
-raised. The work is done by the Rust core.
+agents, gates and callbacks, `_doctor` what is said of a ledger without opening it, `_errors` what
+can be raised. The work is done by the Rust core.
 """
 
 from ._config import AgentOptions, Receive, Timing
@@ -31,6 +31,7 @@ from ._values import (
     Assignment,
     Attempt,
     Effect,
+    Escalation,
     Event,
     Outcome,
     Phase,
@@ -52,6 +53,7 @@ __all__ = [
     "Dispatcher",
     "DispatcherError",
     "Effect",
+    "Escalation",
     "Event",
     "Finding",
     "Forked",

@@ -1,9 +1,10 @@
-"""The calls of a program's own agents and gates: tasks of the loop that opened the dispatcher."""
+"""The calls of a program's own functions: tasks of the loop that opened the dispatcher."""
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
+import inspect
 import json
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
@@ -11,11 +12,12 @@ from typing import Any
 import timmy.dispatcher as dispatching
 
 from ._config import to_json
-from ._reading import assignment, question
-from ._values import Assignment, Question, Verdict
+from ._reading import assignment, escalation, question
+from ._values import Assignment, Escalation, Question, Verdict
 
 LocalAgent = Callable[[Assignment], Awaitable[Any]]
 GateFunction = Callable[[Question], Awaitable[bool | str | Verdict]]
+CallbackFunction = Callable[[Escalation], Any]
 _Answer = Callable[[str | None], None]
 _Begin = Callable[[str, _Answer], asyncio.Task[None]]
 
@@ -47,6 +49,14 @@ class Calls:
 
         def begin(text: str, answer: _Answer) -> asyncio.Task[None]:
             return self._begin(name, _judge(name, function, text, answer), answer)
+
+        return begin
+
+    def callback(self, name: str, function: CallbackFunction) -> _Begin:
+        """Return what the core calls to have an owner told."""
+
+        def begin(text: str, answer: _Answer) -> asyncio.Task[None]:
+            return self._begin(name, _tell(name, function, text, answer), answer)
 
         return begin
 
@@ -106,6 +116,25 @@ async def _judge(name: str, function: GateFunction, text: str, answer: _Answer) 
         dispatching.logger.exception("the gate %s failed for dispatch %s", name, asked.id)
         judged = to_json({"verdict": "pending", "reason": _shown(error), "evidence": None})
     answer(judged)
+
+
+async def _tell(name: str, function: CallbackFunction, text: str, answer: _Answer) -> None:
+    told = escalation(json.loads(text))
+    try:
+        if inspect.iscoroutinefunction(function):
+            await function(told)
+        else:
+            # It may take its time: the loop goes on.
+            came = await asyncio.to_thread(function, told)
+            if inspect.isawaitable(came):
+                await came
+    except (Exception, asyncio.CancelledError) as error:
+        if isinstance(error, asyncio.CancelledError) and _cancelled_from_outside():
+            raise
+        dispatching.logger.exception("the callback %s failed for dispatch %s", name, told.id)
+        answer(_shown(error))
+    else:
+        answer("")
 
 
 def verdict(name: str, said: bool | str | Verdict) -> Verdict:

@@ -99,6 +99,12 @@ def check_gate_name(name: str) -> None:
         raise ValueError(f"a gate of one's own cannot be called {name!r}")
 
 
+def check_callback_name(name: str) -> None:
+    """Raise ValueError for a name that is none, or a URL."""
+    if not name.strip() or "://" in name:
+        raise ValueError(f"a callback of one's own cannot be called {name!r}")
+
+
 def gates(wanted: Sequence[Gate]) -> list[dict[str, Any]]:
     """Return gates as the core reads them."""
     if isinstance(wanted, str):

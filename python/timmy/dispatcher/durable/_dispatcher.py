@@ -16,7 +16,7 @@ import timmy.dispatcher as dispatching
 from .. import TaskType, _core
 from . import _config, _doctor
 from . import _reading as reading
-from ._calls import Calls, GateFunction, LocalAgent
+from ._calls import CallbackFunction, Calls, GateFunction, LocalAgent
 from ._config import AgentOptions, Busy, Receive, Timing
 from ._doctor import Finding
 from ._errors import DispatcherError, Refused
@@ -33,9 +33,12 @@ from ._values import (
 
 _Agent = TypeVar("_Agent", bound=LocalAgent)
 _Gate = TypeVar("_Gate", bound=GateFunction)
+_Callback = TypeVar("_Callback", bound=CallbackFunction)
 
 #: How long `async with` waits at its end for what is on its way, in seconds.
 CLOSE_TIMEOUT = 15.0
+#: The name of a callback that was given as a function.
+OWNER = "owner"
 #: So many events are read at a time.
 _EVENTS = 500
 
@@ -83,6 +86,14 @@ def _id(of: Id) -> str:
     return str(of.id if isinstance(of, Dispatch) else of)
 
 
+def _check_named(callback: Any) -> None:
+    if callback is not None and not isinstance(callback, str):
+        raise TypeError(
+            "a function cannot be kept in a ledger: where the work is done, register it under a "
+            "name with Dispatcher.callback; here, give that name"
+        )
+
+
 def _wishes(
     *,
     idempotency_key: str | None = None,
@@ -94,6 +105,7 @@ def _wishes(
     repo: str | None,
     callback: str | None,
 ) -> dict[str, Any]:
+    _check_named(callback)
     return {
         "idempotency_key": idempotency_key,
         "priority": priority,
@@ -113,7 +125,8 @@ class Dispatcher:
     end, for at most 15 seconds, and leaves: others look after what is open. It belongs to the
     process that opened it, and its own agents and gates run on the loop that did.
 
-    Every method but `plan`, `local_agent` and `gate` needs it open, and can raise `LedgerError`.
+    Every method but `plan`, `local_agent`, `gate` and `callback` needs it open, and can raise
+    `LedgerError`.
     """
 
     def __init__(
@@ -125,7 +138,7 @@ class Dispatcher:
         when_busy: Busy = "queue",
         max_reassignments: int = 2,
         gates: Sequence[Gate] = (),
-        callback: str | None = None,
+        callback: str | CallbackFunction | None = None,
         receive: Receive | None = None,
         max_in_flight: int = 32,
         faster: int = 1,
@@ -145,7 +158,8 @@ class Dispatcher:
                 ``"fallback"`` gives it to the next agent of its route that is good at it.
             max_reassignments: How often a task may go to a next agent.
             gates: What must hold before a closed issue counts as done.
-            callback: The URL that is told when a person is asked.
+            callback: Who is told when a person is asked: a URL, the name of a function that is
+                registered by `callback`, or a function, which is then registered as ``owner``.
             receive: Where webhooks and callbacks are received, if anywhere.
             max_in_flight: So many effects are carried out at once.
             faster: Divides every default time but the retention; for tests and demos.
@@ -159,6 +173,12 @@ class Dispatcher:
             raise TypeError(f"unexpected keyword arguments: {', '.join(sorted(unknown))}")
         self._place = fspath(ledger)
         self._settings = settings
+        self._callbacks: dict[str, CallbackFunction] = {}
+        if callback is not None and not isinstance(callback, str):
+            if not callable(callback):
+                raise TypeError(f"a callback is a URL, a name or a function, not {callback!r}")
+            self._callbacks[OWNER] = callback
+            callback = OWNER
         self._agents = {str(name): options for name, options in (agents or {}).items()}
         self._policy = {
             "when_busy": when_busy,
@@ -191,6 +211,7 @@ class Dispatcher:
         **timing: Unpack[Timing],
     ) -> Self:
         """Describe one that submits, looks and steers, while other processes do the work."""
+        _check_named(callback)
         made = cls(
             ledger,
             settings=settings,
@@ -268,9 +289,30 @@ class Dispatcher:
 
         return register
 
+    def callback(self, name: str) -> Callable[[_Callback], _Callback]:
+        """Register the function that tells an owner that a person is asked; a decorator.
+
+        It is for dispatches whose *callback* is this name, and is given an `Escalation`. A
+        coroutine function runs on the loop, any other in a thread. After an exception it is called
+        again later; also where it is not known whether it came to its end, as after its process
+        was killed. What takes longer than 10 seconds goes on, and is not begun anew meanwhile.
+
+        Raises:
+            ValueError: A name that is taken, or a URL.
+            DispatcherError: The dispatcher is open already, or a visitor.
+        """
+        _config.check_callback_name(name)
+
+        def register(function: _Callback) -> _Callback:
+            self._register(self._callbacks, "callback", name, function)
+            return function
+
+        return register
+
     def _register(self, known: dict[str, Any], what: str, name: str, function: Any) -> None:
         if not callable(function):
-            raise TypeError(f"a {what} is a coroutine function, not {function!r}")
+            kind = "function" if what == "callback" else "coroutine function"
+            raise TypeError(f"a {what} is a {kind}, not {function!r}")
         if not self._works:
             raise DispatcherError(f"a visitor does no work; register the {what} where it is done")
         if self._opened:
@@ -298,6 +340,7 @@ class Dispatcher:
                 self._works,
                 [(name, calls.agent(name, own)) for name, own in self._local_agents.items()],
                 [(name, calls.gate(name, own)) for name, own in self._gates.items()],
+                [(name, calls.callback(name, own)) for name, own in self._callbacks.items()],
             )
         except BaseException:
             self._opened = False
@@ -416,7 +459,8 @@ class Dispatcher:
             route: The agents in the order in which they are tried, instead of the routes.
             max_reassignments: How often it may go to a next agent.
             repo: Another repository than that of the settings, ``owner/name``.
-            callback: The URL that is told when a person is asked.
+            callback: Who is told when a person is asked: a URL, or the name of a function that the
+                process that does the work has registered by `callback`.
 
         Raises:
             Refused: The task is not taken; the text names what is missing.

@@ -13,6 +13,7 @@ from ._values import (
     Assignment,
     Attempt,
     Effect,
+    Escalation,
     Event,
     Gate,
     Outcome,
@@ -91,7 +92,7 @@ def assignment(given: Mapping[str, Any], name: str) -> Assignment:
         id=UUID(given["id"]),
         fence=given["fence"],
         agent=name,
-        task=_task(order),
+        task=_task(order, given["max_retries"]),
         repo=_repo(order),
     )
 
@@ -103,8 +104,21 @@ def question(given: Mapping[str, Any]) -> Question:
         id=UUID(given["id"]),
         fence=given["fence"],
         agent=given["agent"],
-        task=_task(order),
+        task=_task(order, given["max_retries"]),
         repo=_repo(order),
+    )
+
+
+def escalation(given: Mapping[str, Any]) -> Escalation:
+    """Return what an owner is told."""
+    order = given["task"]
+    return Escalation(
+        id=UUID(given["id"]),
+        fence=given["fence"],
+        reason=given["reason"],
+        task=_task(order, given["max_retries"]),
+        repo=_repo(order),
+        attempts=tuple(map(_attempt, given["attempts"])),
     )
 
 
@@ -117,7 +131,7 @@ def _moment(milliseconds: int) -> datetime:
     return _EPOCH + timedelta(milliseconds=milliseconds)
 
 
-def _task(order: Mapping[str, Any], max_retries: int = 1) -> Task:
+def _task(order: Mapping[str, Any], max_retries: int) -> Task:
     return Task(
         title=order["title"],
         description=order["description"],

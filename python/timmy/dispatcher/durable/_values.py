@@ -250,6 +250,22 @@ class Question:
     repo: str | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Escalation:
+    """What an owner is told: nobody is left who could do it, and a person is asked."""
+
+    id: UUID
+    """Of which dispatch."""
+    fence: int
+    """Of which attempt, the last one; with the id it is a key for what must not be done twice."""
+    reason: str
+    """Why."""
+    task: Task
+    repo: str | None
+    attempts: tuple[Attempt, ...]
+    """Who tried, the first one first."""
+
+
 @dataclass(frozen=True)
 class Verdict:
     """What a gate says."""

@@ -220,7 +220,8 @@ macro_rules! errands {
         Sql {
             sqlite: concat!(
                 "SELECT o.id, o.dispatch_id, o.fence, o.effect, o.nonce, o.row, o.remote_id, \
-                 h.remote_id, a.agent, a.terms, d.task, d.state ->> 'reason' \
+                 h.remote_id, a.agent, a.terms, d.task, d.state ->> 'reason', \
+                 d.state ->> '$.plan.max_retries' \
                  FROM outbox AS o JOIN dispatches AS d ON d.id = o.dispatch_id \
                  LEFT JOIN attempts AS a ON a.dispatch_id = o.dispatch_id AND a.fence = o.fence \
                  LEFT JOIN outbox AS h ON h.dispatch_id = o.dispatch_id AND h.fence = o.fence \
@@ -230,7 +231,7 @@ macro_rules! errands {
             postgres: concat!(
                 "SELECT o.id::text, o.dispatch_id::text, o.fence, o.effect, o.nonce::text, \
                  o.row::text, o.remote_id, h.remote_id, a.agent, a.terms::text, d.task::text, \
-                 d.state ->> 'reason' \
+                 d.state ->> 'reason', (d.state #>> '{plan,max_retries}')::bigint \
                  FROM outbox AS o JOIN dispatches AS d ON d.id = o.dispatch_id \
                  LEFT JOIN attempts AS a ON a.dispatch_id = o.dispatch_id AND a.fence = o.fence \
                  LEFT JOIN outbox AS h ON h.dispatch_id = o.dispatch_id AND h.fence = o.fence \
