@@ -1,6 +1,6 @@
 //! The ledger on both databases, and bare SQL of the same tables beside it: `make bench`.
 //!
-//! `bench-ledger [DISPATCHES] [OPEN]`: a recorded dispatch is a submission and a claim with its
+//! `bench-ledger [DISPATCHES] [OPEN] [sqlite|postgresql]`: a recorded dispatch is a submission and a claim with its
 //! attempt, slot, event and two effects, durable; a whole life goes on until it is completed. Every
 //! database is on the disk under the temporary folder, with `fsync`.
 
@@ -233,11 +233,20 @@ async fn measure(
     }
     let recorded = median(ours);
     line("recorded dispatches", recorded, median(bare));
-    let at = place("barelives");
-    drop(open(&at, AT_ONCE * 10).await?);
-    let bare = bare::lives(&at, count).await?;
-    let ledger = open(&place("lives"), AT_ONCE * 10).await?;
-    line("whole lives", lives(&ledger, count).await?, bare);
+    let (mut ours, mut bare, mut four): (Vec<f64>, Vec<f64>, Vec<f64>) = Default::default();
+    for turn in 0..3 {
+        let at = place(&format!("barelives{turn}"));
+        drop(open(&at, AT_ONCE * 10).await?);
+        bare.push(bare::lives(&at, count).await?);
+        let at = place(&format!("four{turn}"));
+        drop(open(&at, AT_ONCE * 10).await?);
+        four.push(bare::four(&at, count).await?);
+        let ledger = open(&place(&format!("lives{turn}")), AT_ONCE * 10).await?;
+        ours.push(lives(&ledger, count).await?);
+    }
+    let ours = median(ours);
+    line("whole lives", ours, median(bare));
+    line("  of four transactions", ours, median(four));
     let ledger = open(&place("latency"), count).await?;
     let (half, most) = latency(&ledger, recorded / 2.0, count.min(10_000)).await?;
     println!("  submit at half that rate           p50 {half:.1?}   p99 {most:.1?}");
@@ -261,9 +270,17 @@ async fn main() -> Result<(), Failed> {
     let folder = std::env::temp_dir().join(format!("bench-ledger-{}", std::process::id()));
     std::fs::create_dir(&folder)?;
     let file = |name: &str| folder.join(name).display().to_string();
-    let done = measure("SQLite", file, count, open_rows).await;
+    let only = std::env::args().nth(3);
+    let wants = |name: &str| only.as_deref().is_none_or(|only| only == name);
+    let done = match wants("sqlite") {
+        true => measure("SQLite", file, count, open_rows).await,
+        false => Ok(()),
+    };
     std::fs::remove_dir_all(&folder)?;
     done?;
+    if !wants("postgresql") {
+        return Ok(());
+    }
     let server = Server::start()?;
     let schema = |name: &str| format!("{}?schema={name}", server.url);
     measure("PostgreSQL", schema, count, open_rows).await?;

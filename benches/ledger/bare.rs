@@ -159,6 +159,7 @@ struct Texts {
     claimed: String,
     over: String,
     ready: String,
+    sending: String,
     done: String,
     body: String,
 }
@@ -179,6 +180,7 @@ fn texts() -> Result<Texts, Failed> {
     let mut row = Row::new(Repeat::LookUp, 30_000);
     let ready = serde_json::to_string(&row)?;
     let _ = row.apply(&EffectEvent::Send { now: 1 });
+    let sending = serde_json::to_string(&row)?;
     let _ = row.apply(&EffectEvent::Taken { now: 2 });
     Ok(Texts {
         task: submission().task.to_string(),
@@ -186,6 +188,7 @@ fn texts() -> Result<Texts, Failed> {
         claimed,
         over: serde_json::to_string(&state)?.replace("handing_over", "completed"),
         ready,
+        sending,
         done: serde_json::to_string(&row)?,
         body: json!({ "reason": "submitted", "phase": "handing_over" }).to_string(),
     })
@@ -199,10 +202,30 @@ fn all(text: &str, count: usize) -> Vec<String> {
     vec![text.to_owned(); count]
 }
 
-/// Submits and claims 200, in two transactions; yields the dispatches and their effects.
+async fn send(
+    database: &mut Database,
+    ready: &str,
+    effects: &[String],
+    dispatches: &[String],
+    kinds: &[&str],
+) -> Result<(), Failed> {
+    let nonces: Vec<String> = (0..effects.len())
+        .map(|_| Uuid::new_v4().to_string())
+        .collect();
+    let dispatches = vec![dispatches; kinds.len()].concat();
+    let kinds: Vec<String> = kinds.iter().flat_map(|kind| all(kind, AT_ONCE)).collect();
+    let rows = all(ready, effects.len());
+    database
+        .write(&SEND, &[effects, &dispatches, &kinds, &nonces, &rows])
+        .await
+}
+
+/// Submits and claims 200, in two transactions, and may mark the comments as on their way; yields
+/// the dispatches and their effects, the comments first.
 async fn record(
     database: &mut Database,
     texts: &Texts,
+    comments: bool,
 ) -> Result<(Vec<String>, Vec<String>), Failed> {
     let new = ids(AT_ONCE);
     let bodies = all(&texts.body, AT_ONCE);
@@ -235,15 +258,20 @@ async fn record(
     let agents = all("kimi", AT_ONCE);
     database.write(&SLOT, &[&ready, &slots, &agents]).await?;
     let effects = ids(AT_ONCE * 2);
-    let nonces: Vec<String> = (0..AT_ONCE * 2)
-        .map(|_| Uuid::new_v4().to_string())
-        .collect();
-    let twice = [ready.clone(), ready.clone()].concat();
-    let kinds = [all("comment", AT_ONCE), all("label", AT_ONCE)].concat();
-    let rows = all(&texts.ready, AT_ONCE * 2);
-    database
-        .write(&SEND, &[&effects, &twice, &kinds, &nonces, &rows])
-        .await?;
+    send(
+        database,
+        &texts.ready,
+        &effects,
+        &ready,
+        &["comment", "label"],
+    )
+    .await?;
+    if comments {
+        let sending = all(&texts.sending, AT_ONCE);
+        database
+            .write(&DONE, &[&effects[..AT_ONCE], &sending])
+            .await?;
+    }
     database.write(&NOTE, &[&ready, &bodies]).await?;
     database.commit().await?;
     Ok((ready, effects))
@@ -254,19 +282,77 @@ pub(crate) async fn recorded(at: &str, count: usize) -> Result<f64, Failed> {
     let texts = texts()?;
     let began = Instant::now();
     for _ in 0..count / AT_ONCE {
-        record(&mut database, &texts).await?;
+        record(&mut database, &texts, false).await?;
     }
     Ok(crate::rate(count, began))
 }
 
-/// The same, and two more: the effects are confirmed, and it is over.
+/// Whole lives, with the rows and the states that the ledger writes: between two transactions lies
+/// what comes from outside, for a request leaves only after its `sending` is kept. Each effect is
+/// sent and then done; taking the label off is the third.
 pub(crate) async fn lives(at: &str, count: usize) -> Result<f64, Failed> {
+    let mut database = Database::open(at).await?;
+    let texts = texts()?;
+    let bodies = all(&texts.body, AT_ONCE);
+    let (sending, done) = (all(&texts.sending, AT_ONCE), all(&texts.done, AT_ONCE));
+    let states = all(&texts.claimed, AT_ONCE);
+    let began = Instant::now();
+    for _ in 0..count / AT_ONCE {
+        let (claimed, effects) = record(&mut database, &texts, true).await?;
+        let (comments, labels) = effects.split_at(AT_ONCE);
+        database.begin().await?;
+        database.write(&DONE, &[comments, &done]).await?;
+        database.write(&DONE, &[labels, &sending]).await?;
+        database.write(&MOVE, &[&claimed, &states]).await?;
+        database.write(&NOTE, &[&claimed, &bodies]).await?;
+        database.commit().await?;
+        // The label is on.
+        database.begin().await?;
+        database.write(&DONE, &[labels, &done]).await?;
+        database.write(&MOVE, &[&claimed, &states]).await?;
+        database.write(&NOTE, &[&claimed, &bodies]).await?;
+        database.commit().await?;
+        // A sign of life.
+        database.begin().await?;
+        database.write(&MOVE, &[&claimed, &states]).await?;
+        database.write(&NOTE, &[&claimed, &bodies]).await?;
+        database.commit().await?;
+        // The agent is done; the label is to come off.
+        database.begin().await?;
+        let off = ids(AT_ONCE);
+        send(
+            &mut database,
+            texts.ready.as_str(),
+            &off,
+            &claimed,
+            &["unlabel"],
+        )
+        .await?;
+        database.write(&DONE, &[&off, &sending]).await?;
+        database.write(&MOVE, &[&claimed, &states]).await?;
+        database.write(&FREE, &[&claimed]).await?;
+        database.write(&NOTE, &[&claimed, &bodies]).await?;
+        database.commit().await?;
+        database.begin().await?;
+        database.write(&DONE, &[&off, &done]).await?;
+        let over = all(&texts.over, AT_ONCE);
+        database.write(&FINISH, &[&claimed, &over]).await?;
+        database.write(&END, &[&claimed]).await?;
+        database.write(&NOTE, &[&claimed, &bodies]).await?;
+        database.commit().await?;
+    }
+    Ok(crate::rate(count, began))
+}
+
+/// The same with nothing but the four transactions that a life could have if no request had to be
+/// kept before it leaves and no label taken off.
+pub(crate) async fn four(at: &str, count: usize) -> Result<f64, Failed> {
     let mut database = Database::open(at).await?;
     let texts = texts()?;
     let bodies = all(&texts.body, AT_ONCE);
     let began = Instant::now();
     for _ in 0..count / AT_ONCE {
-        let (claimed, effects) = record(&mut database, &texts).await?;
+        let (claimed, effects) = record(&mut database, &texts, false).await?;
         database.begin().await?;
         let done = all(&texts.done, AT_ONCE * 2);
         database.write(&DONE, &[&effects, &done]).await?;
