@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::decide::Inference;
 use super::order::Gate;
+use crate::rank::Inference;
 
 /// How long everything takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

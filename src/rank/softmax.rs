@@ -55,8 +55,8 @@ const CALIBRATION: [(u64, u64); 6] = [
 ];
 
 fn calibrated(share: u64) -> u64 {
-    let segments = CALIBRATION.iter().zip(CALIBRATION.iter().skip(1));
-    let segment = segments.filter(|((start, _), _)| *start <= share).last();
+    let mut segments = CALIBRATION.iter().zip(CALIBRATION.iter().skip(1));
+    let segment = segments.rfind(|((start, _), _)| *start <= share);
     segment.map_or(share, |((start, from), (end, to))| {
         from + (share - start) * (to - from) / (end - start)
     })
