@@ -57,6 +57,6 @@ pub mod sandbox;
 mod wasm;
 
 /// The Rust blocks of the README are run as doc tests.
-#[cfg(all(doctest, feature = "net", feature = "tables"))]
+#[cfg(all(doctest, feature = "net", feature = "rank", feature = "tables"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

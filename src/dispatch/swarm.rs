@@ -5,6 +5,8 @@ use crate::dispatch::swarm_steps::TaskSteps;
 use crate::dispatch::swarm_values::Opaque;
 use crate::dispatch::swarm_watch::Watch;
 use crate::http::{Native, Transport};
+#[cfg(feature = "rank")]
+use crate::rank::{Inference, RankedDecision};
 use crate::route::{Registry, Routes};
 use crate::task::{AgentName, DispatchStatus, TaskType, UnknownName};
 use crate::{dispatch::flow, watch};
@@ -88,9 +90,32 @@ pub struct DispatchResult {
     pub response: Option<Vec<u8>>,
     /// Whether this very process has it.
     pub local: bool,
+    /// What ranking made of it, where it was asked; with the reason why it is pending, where
+    /// somebody must say the type.
+    #[cfg(feature = "rank")]
+    pub ranking: Option<RankedDecision>,
 }
 
 impl DispatchResult {
+    /// Of a task that went nowhere.
+    fn unsent(task: &Task, task_type: TaskType, agent: AgentName, status: DispatchStatus) -> Self {
+        Self {
+            task_type,
+            agent: task.agent.clone().unwrap_or(agent),
+            issue_number: task.issue_number,
+            status,
+            comment_id: None,
+            label_applied: None,
+            error: None,
+            retry_count: 0,
+            failed_steps: Vec::new(),
+            response: None,
+            local: false,
+            #[cfg(feature = "rank")]
+            ranking: None,
+        }
+    }
+
     /// Whether the task reached its agent.
     #[must_use]
     pub const fn is_success(&self) -> bool {
@@ -107,6 +132,9 @@ pub struct Swarm<T: Transport = Native> {
     pub registry: Registry,
     /// Who gets what.
     pub routes: Routes,
+    /// How the type of a task is found that has none.
+    #[cfg(feature = "rank")]
+    pub inference: Inference,
     pub(crate) transport: std::sync::Arc<T>,
 }
 
@@ -126,36 +154,63 @@ impl<T: Transport> Swarm<T> {
             settings,
             registry: Registry::default(),
             routes: Routes::default(),
+            #[cfg(feature = "rank")]
+            inference: Inference::default(),
             transport: std::sync::Arc::new(transport),
         }
     }
 
-    /// Hands a task over. Must run inside a tokio runtime.
+    /// Hands a task over. Must run inside a tokio runtime. Where ranking is to ask, nothing is sent:
+    /// the result is pending.
     ///
     /// # Errors
     /// [`UnknownName`] for an agent that is not in the registry. Everything else that goes wrong
     /// is a result: failed, or escalated once the attempts are used up.
     pub async fn try_dispatch(&self, task: &Task) -> Result<DispatchResult, UnknownName> {
+        #[cfg(feature = "rank")]
+        if task.task_type.is_none()
+            && !super::swarm_steps::is_blank(&task.title)
+            && let Some(ranked) = self.inference.decide(&task.title, &task.description)
+        {
+            let title: String = task.title.chars().take(60).collect();
+            tracing::info!("Ranked task {title:?}: {ranked}");
+            let mut result = self.dispatch_ranked(task, &ranked).await?;
+            result.ranking = Some(ranked);
+            return Ok(result);
+        }
         flow::dispatch(&TaskSteps::new(self, task)).await
+    }
+
+    #[cfg(feature = "rank")]
+    async fn dispatch_ranked(
+        &self,
+        task: &Task,
+        ranked: &RankedDecision,
+    ) -> Result<DispatchResult, UnknownName> {
+        let task_type = ranked.task_type;
+        if ranked.asks() {
+            let agent = self.routes.select(task_type);
+            let pending = DispatchResult::unsent(task, task_type, agent, DispatchStatus::Pending);
+            self.registry.get(&pending.agent)?;
+            return Ok(pending);
+        }
+        let task = Task {
+            task_type: Some(task_type),
+            ..task.clone()
+        };
+        flow::dispatch(&TaskSteps::new(self, &task)).await
     }
 
     /// As [`Swarm::try_dispatch`]; an unknown agent is a failed result too.
     pub async fn dispatch(&self, task: &Task) -> DispatchResult {
-        self.try_dispatch(task)
-            .await
-            .unwrap_or_else(|unknown| DispatchResult {
-                task_type: task.task_type.unwrap_or(TaskType::RoutineCoding),
-                agent: task.agent.clone().unwrap_or(AgentName::TIMMY),
-                issue_number: task.issue_number,
-                status: DispatchStatus::Failed,
-                comment_id: None,
-                label_applied: None,
+        self.try_dispatch(task).await.unwrap_or_else(|unknown| {
+            let task_type = task.task_type.unwrap_or(TaskType::RoutineCoding);
+            let failed = DispatchStatus::Failed;
+            DispatchResult {
                 error: Some(unknown.to_string()),
-                retry_count: 0,
-                failed_steps: Vec::new(),
-                response: None,
-                local: false,
-            })
+                ..DispatchResult::unsent(task, task_type, AgentName::TIMMY, failed)
+            }
+        })
     }
 
     /// Waits until an issue is closed: completed, timed out, or failed where the server refused

@@ -336,6 +336,8 @@ impl<T: Transport> Steps for TaskSteps<'_, T> {
             failed_steps: draft.failed_steps,
             local: draft.local,
             response: draft.response.map(|body| body.text().into_bytes()),
+            #[cfg(feature = "rank")]
+            ranking: None,
         })
     }
 
@@ -362,7 +364,7 @@ impl<T: Transport> Steps for TaskSteps<'_, T> {
 }
 
 /// Blank as Python's `str.strip` sees it, which takes U+001C to U+001F for blanks too.
-fn is_blank(text: &str) -> bool {
+pub(super) fn is_blank(text: &str) -> bool {
     text.chars()
         .all(|c| c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c))
 }

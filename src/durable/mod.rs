@@ -61,7 +61,6 @@ pub mod watch;
 mod work;
 
 pub use builder::Builder;
-pub use decide::{Below, Inference};
 pub use dispatcher::{Dispatch, Dispatcher, DispatcherError};
 pub use doctor::{Finding, Severity};
 pub use effects::{Escalation, NamedCallback};
@@ -71,3 +70,5 @@ pub use plan::{AgentOptions, Planned, Refused, Wishes};
 pub use restored::Restored;
 pub use server::Server;
 pub use settings::{Busy, Policy, Receive, Timing};
+
+pub use crate::rank::{Below, Inference};

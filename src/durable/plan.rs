@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::decide::decide;
 use super::effects::is_name;
 use super::order::{Gate, Order, Terms};
 use super::settings::{Busy, Policy};
@@ -84,7 +85,7 @@ impl Team {
         if task.title.trim().is_empty() {
             return Err(Refused("`title` is required.".to_owned()));
         }
-        let decided = self.policy.inference.decide(task);
+        let decided = decide(&self.policy.inference, task);
         let task_type = decided.task_type;
         let route = self.route(task, task_type, wishes);
         for name in &route {

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::decide::Inference;
 use super::order::Gate;
 use super::plan::Refused;
+use crate::rank::Inference;
 
 /// How long everything takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -26,6 +26,10 @@ type EvaluationParts = (
     u32,
 );
 
+/// The type, the likeliest, its probability, whether it is below the confidence, why somebody is
+/// asked, what the log says, words.
+type DecisionParts = (usize, usize, u32, bool, Option<String>, String, Vec<String>);
+
 /// A model.
 #[pyclass(frozen)]
 struct RankedClassifier(rank::RankedClassifier);
@@ -112,6 +116,32 @@ impl RankedClassifier {
             (found.text.clone(), found.weight, spans.collect())
         };
         ranking.evidence().iter().map(one).collect()
+    }
+
+    /// What to dispatch a task as, with what stands in log and metadata.
+    fn decide(
+        &self,
+        title: &Bound<'_, PyString>,
+        description: &Bound<'_, PyString>,
+        min_confidence: f64,
+        below: &str,
+    ) -> PyResult<DecisionParts> {
+        let below = below.parse().map_err(invalid)?;
+        let found = self.0.decide(
+            &text(title),
+            &text(description),
+            rank::parts(min_confidence),
+            below,
+        );
+        Ok((
+            found.task_type as usize,
+            found.likeliest as usize,
+            found.probability,
+            found.below.is_some(),
+            found.reason(),
+            found.to_string(),
+            found.words,
+        ))
     }
 
     /// For each type the weight of a word in a title and in a description.

@@ -3,10 +3,10 @@
 //! A linear model over words, pairs of words and parts of words. It works with integers alone, so
 //! the same text gives the same numbers on every platform.
 //!
-//! `dispatch::Swarm` uses the exact rules: to dispatch by ranking, give the task the
-//! type that [`rank_task_types`] found. Only the Python package does so by its settings.
+//! Dispatching goes by the exact rules unless its [`Inference`] is [`Inference::Ranked`].
 
 mod arithmetic;
+mod decide;
 mod evaluate;
 mod features;
 mod model;
@@ -18,6 +18,11 @@ mod vectors;
 
 use std::sync::LazyLock;
 
+#[cfg(feature = "python")]
+pub(crate) use decide::parts;
+#[cfg(feature = "durable")]
+pub(crate) use decide::share;
+pub use decide::{Below, Inference, RankedDecision};
 pub use evaluate::{Bin, Evaluation, Score, evaluate};
 pub use model::{ModelError, RankedClassifier};
 pub use ranking::{Evidence, RankedType, Ranking};

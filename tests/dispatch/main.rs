@@ -6,6 +6,8 @@
 mod channels;
 mod differences;
 mod faults;
+#[cfg(feature = "rank")]
+mod ranked;
 
 use timmy_dispatcher::dispatch::{Settings, Swarm, Task};
 use timmy_dispatcher::sandbox::{GiteaVersion, RecordedRequest, Sandbox};

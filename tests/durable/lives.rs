@@ -240,7 +240,7 @@ async fn a_task_whose_type_is_not_sure_waits_for_a_person() {
     let record = dispatcher.get(id).await.unwrap();
     assert_eq!(record.state.status(), DispatchStatus::Pending);
     assert!(
-        record.reason.ends_with("say which type it is"),
+        record.reason.ends_with("give the task_type"),
         "{}",
         record.reason
     );

@@ -480,8 +480,8 @@ async def dispatch_task(
     if decided and decided.asks:
         flow.close()
         result = DispatchResult(
-            task_type=decided.ranking.task_type,
-            agent=known_agent or select_agent(decided.ranking.task_type),
+            task_type=decided.task_type,
+            agent=known_agent or select_agent(decided.task_type),
             issue_number=issue_number,
             status=DispatchStatus.PENDING,
         )

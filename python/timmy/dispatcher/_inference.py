@@ -21,60 +21,39 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from . import DispatchResult, TaskType, _core, logger
+from . import _TYPES, DispatchResult, TaskType, _core, logger
 
 if TYPE_CHECKING:
-    from .ranking import RankedClassifier, Ranking
-
-#: How many words go into the log and the metadata.
-_WORDS = 5
+    from .ranking import RankedClassifier
 
 
 @dataclass(frozen=True)
 class Decision:
     """What ranking made of a task."""
 
-    ranking: Ranking
-    #: The type to dispatch as; None leaves it to the exact rules, or to a person.
-    task_type: TaskType | None
-    #: What happens below the minimum, where the task is below it.
-    below: str | None
-    min_confidence: float
+    #: The type to dispatch as; the likeliest where somebody is asked.
+    task_type: TaskType
+    #: Why somebody is asked instead of dispatching.
+    reason: str | None
+    #: What goes into the metadata.
+    noted: dict[str, object]
+    #: What goes into the log.
+    line: str
 
     @property
     def asks(self) -> bool:
-        """Whether a person is asked instead of dispatching."""
-        return self.below == "ask"
+        """Whether somebody is asked instead of dispatching."""
+        return self.reason is not None
 
     def note(self, title: str, result: DispatchResult) -> None:
         """Put probability and words into the metadata and the log."""
-        found = self.ranking
-        words = [one.text for one in found.evidence if one.weight > 0][:_WORDS]
-        noted: dict[str, object] = {
-            "task_type": str(found.task_type),
-            "probability": found.probability,
-            "words": words,
-        }
-        if self.below:
-            noted |= {"min_confidence": self.min_confidence, "below": self.below}
-        logger.info(
-            "Ranked task %r: %s with %.2f %%, for %s%s",
-            title[:60],
-            found.task_type,
-            100 * found.probability,
-            ", ".join(words) or "no word",
-            f"; below {self.min_confidence:g}, so {self.below}" if self.below else "",
-            extra={"ranking": noted},
-        )
+        logger.info("Ranked task %r: %s", title[:60], self.line, extra={"ranking": self.noted})
         # A replaced channel may return anything.
         metadata = getattr(result, "metadata", None)
         if isinstance(metadata, dict):
-            metadata["ranking"] = noted
-            if self.asks:
-                metadata["reason"] = (
-                    f"{found.task_type} is only {found.probability:.2%} likely, which is below "
-                    f"min_confidence {self.min_confidence:g}: give the task_type"
-                )
+            metadata["ranking"] = self.noted
+            if self.reason is not None:
+                metadata["reason"] = self.reason
 
 
 @dataclass(frozen=True)
@@ -116,16 +95,20 @@ def decide(settings: Any, title: Any, description: Any) -> Decision | None:
     ranked = way(settings)
     if ranked is None or not (isinstance(title, str) and isinstance(description, str)):
         return None
-    below, minimum, path = ranked.below, ranked.min_confidence, ranked.model
     # What nobody ranks with is not imported.
     from . import ranking as ranks  # noqa: PLC0415
 
-    rank = _model(path, _stamp(path)).rank if path else ranks.rank_task_types
-    ranking = rank(title, description)
-    if ranking.probability >= minimum:
-        return Decision(ranking, ranking.task_type, None, minimum)
-    named = TaskType(below) if below in set(TaskType) else None
-    return Decision(ranking, named, below, minimum)
+    model = _model(ranked.model, _stamp(ranked.model)) if ranked.model else ranks._built_in()
+    decided = model._model.decide(title, description, ranked.min_confidence, ranked.below)
+    found, likeliest, probability, below, reason, line, words = decided
+    noted: dict[str, object] = {
+        "task_type": str(_TYPES[likeliest]),
+        "probability": probability / ranks._WHOLE,
+        "words": words,
+    }
+    if below:
+        noted |= {"min_confidence": ranked.min_confidence, "below": ranked.below}
+    return Decision(_TYPES[found], reason, noted, line)
 
 
 def _text(settings: Any, name: str, variable: str) -> str:

@@ -9,10 +9,10 @@ use serde::Deserialize;
 
 use crate::dispatch::{Settings, Task};
 use crate::durable::{
-    AgentOptions, Below, Builder, Busy, Gate, Inference, Policy, Receive, Refused, Timing, Wishes,
+    AgentOptions, Builder, Busy, Gate, Inference, Policy, Receive, Refused, Timing, Wishes,
 };
 use crate::http::{Native, Secrets};
-use crate::rank::{RankedClassifier, WHOLE};
+use crate::rank::{RankedClassifier, parts};
 use crate::route::{AgentSpec, Registry, Routes};
 use crate::task::{AgentName, TaskType};
 
@@ -148,21 +148,10 @@ impl Ranked {
                 Some(Arc::new(model))
             }
         };
-        let below = match self.below.as_str() {
-            "exact" => Below::Exact,
-            "ask" => Below::Ask,
-            name => Below::Type(name.parse().map_err(refused)?),
-        };
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "from 0 to 1, as Python has seen to"
-        )]
-        let min_confidence = (self.min_confidence * f64::from(WHOLE)).round() as u32;
         Ok(Inference::Ranked {
             model,
-            min_confidence,
-            below,
+            min_confidence: parts(self.min_confidence),
+            below: self.below.parse().map_err(refused)?,
         })
     }
 }

@@ -132,7 +132,7 @@ async def test_a_task_whose_type_is_not_sure_waits_for_a_person(world, caplog):
     async with world.dispatcher(settings=settings) as dispatcher:
         task = world.task("Look at it", agent=None)
         plan = dispatcher.plan(task)
-        assert (plan.decided_by, "say which type" in plan.hold) == ("ask", True)
+        assert (plan.decided_by, "give the task_type" in plan.hold) == ("ask", True)
         dispatch = await dispatcher.submit(task)
         assert (await dispatch.get()).phase == Phase.HELD
         await dispatcher.retype(dispatch, TaskType.REFACTORING)

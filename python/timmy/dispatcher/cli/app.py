@@ -350,7 +350,7 @@ def dispatch(
 ) -> None:
     """Hand a task to the agent that is best at it."""
     decided = None if task_type else _decided(title, description, as_json=as_json)
-    ranked_type = decided and (decided.ranking.task_type if decided.asks else decided.task_type)
+    ranked_type = decided and decided.task_type
     chosen_type = task_type or ranked_type or dispatcher.infer_task_type(title, description)
     chosen_agent = agent or dispatcher.select_agent(chosen_type)
     spec = dispatcher.AGENT_REGISTRY[chosen_agent]
