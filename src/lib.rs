@@ -52,7 +52,7 @@ pub mod watch;
 mod python;
 #[cfg(feature = "sandbox")]
 pub mod sandbox;
-#[cfg(feature = "wasm")]
+#[cfg(any(feature = "wasm", feature = "wasm-rank"))]
 #[expect(unreachable_pub, reason = "wasm-bindgen exports only what is pub")]
 mod wasm;
 

@@ -21,6 +21,7 @@ web: wasm web/node_modules ## Builds the browser preview, for npm and for the Py
 test-web: wasm web/node_modules wheel $(VENV)/tested-with ## Lints and tests of the browser preview, in Node and in Chromium
 	cargo clippy --package timmy-dispatcher-web-build -- -D warnings
 	cargo clippy --target wasm32-unknown-unknown --no-default-features --features wasm -- -D warnings
+	cargo clippy --target wasm32-unknown-unknown --no-default-features --features wasm-rank -- -D warnings
 	node web/scripts/build.mjs target/web-fresh
 	cd web && npm run --silent check
 	cd web && npm run --silent test

@@ -15,6 +15,7 @@ import timmy.dispatcher as d
 import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Mount
+from timmy.dispatcher.ranking import Example
 from timmy.dispatcher.web import preview_app
 from timmy.dispatcher.web._app import MAX_BODY
 from timmy.dispatcher.web._preview import changed_routes, explanation
@@ -54,8 +55,9 @@ def ask(client, accept="application/json", **fields):
 
 
 def test_built_files_have_their_types_and_are_kept_for_ever(client, manifest):
-    types = {"core_bg.wasm": "application/wasm"}
-    types["task-type-preview.js"] = "text/javascript; charset=utf-8"
+    types = dict.fromkeys(("core_bg.wasm", "ranked_bg.wasm"), "application/wasm")
+    for name in ("task-type-preview.js", "ranked-view.js", "server.js"):
+        types[name] = "text/javascript; charset=utf-8"
     assert manifest.keys() == types.keys()
     for name, entry in manifest.items():
         answer = client.get(entry["file"])
@@ -76,7 +78,7 @@ def test_built_files_come_compressed(client, manifest):
 
 
 def test_what_a_page_loads_first_is_asked_for_each_time(client, manifest):
-    for name in ("preview.js", "manifest.json"):
+    for name in ("preview.js", "manifest.json", "model.bin"):
         answer = client.get(name)
         assert answer.headers["cache-control"] == "no-cache"
         again = client.get(name, headers={"If-None-Match": answer.headers["etag"]})
@@ -85,7 +87,7 @@ def test_what_a_page_loads_first_is_asked_for_each_time(client, manifest):
     assert f'from "./{manifest["task-type-preview.js"]["file"]}"' in client.get("preview.js").text
 
 
-@pytest.mark.parametrize("path", ["preview.js", "manifest.json", "none", "explain"])
+@pytest.mark.parametrize("path", ["preview.js", "manifest.json", "model.bin", "none", "explain"])
 def test_every_answer_is_fenced(client, path):
     answer = ask(client, title="plan") if path == "explain" else client.get(path)
     assert answer.headers["x-content-type-options"] == "nosniff"
@@ -213,3 +215,120 @@ def test_a_missing_extra_is_told():
         [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60
     )
     assert "pip install 'timmy-dispatcher[web]'" in ran.stdout, ran.stderr
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    words = {"poem": d.TaskType.CREATIVE, "crash": d.TaskType.TRIAGE}
+    tasks = [Example(f"{word} {n}", "", of) for word, of in words.items() for n in "abcdef"]
+    path = tmp_path_factory.mktemp("model") / "ours.bin"
+    d.RankedClassifier.train(tasks).save(path)
+    return path
+
+
+@pytest.fixture
+def ours(trained, monkeypatch):
+    """A model of one's own, which the settings name."""
+    monkeypatch.setenv("TIMMY_DISPATCHER_MODEL", str(trained))
+    return trained
+
+
+def test_the_page_gets_the_model_that_the_program_ranks_by(client, request):
+    shipped = client.get("model.bin")
+    assert shipped.headers["content-type"] == "application/octet-stream"
+    assert shipped.headers["content-encoding"] == "gzip"
+    assert shipped.headers["vary"] == "Accept-Encoding"
+    plain = client.get("model.bin", headers={"Accept-Encoding": "identity"})
+    assert "content-encoding" not in plain.headers
+    assert shipped.content == plain.content
+    assert shipped.headers["etag"] == plain.headers["etag"]
+    path = request.getfixturevalue("ours")
+    ours = client.get("model.bin", headers={"If-None-Match": shipped.headers["etag"]})
+    assert (ours.status_code, ours.content) == (200, path.read_bytes())
+
+
+@pytest.mark.parametrize("which", ["shipped", "ours"])
+def test_the_server_ranks_by_the_same_model(client, request, which):
+    path = request.getfixturevalue("ours") if which == "ours" else None
+    model = d.RankedClassifier.load(path) if path else d.RankedClassifier.built_in()
+    fields = {"title": "🦀 a poem", "description": "🦀🦀 roadmap, a crash"}
+    answer = ask(client, **fields, inference="ranked").json()
+    found = model.rank(**fields)
+    ranking = answer.pop("ranking")
+    assert [(one["type"], one["agent"], one["probability"]) for one in ranking["types"]] == [
+        (one.task_type, one.agent, round(one.probability * 10_000)) for one in found.types
+    ]
+    assert [(one["text"], one["weight"]) for one in ranking["evidence"]] == [
+        (one.text, one.weight) for one in found.evidence[:12]
+    ]
+    for one in ranking["evidence"]:
+        for span in one["spans"]:
+            units = fields[span["field"]].encode("utf-16-le")[2 * span["start"] : 2 * span["end"]]
+            assert units.decode("utf-16-le") == one["text"]
+    assert len(ranking["evidence"]) >= 2
+    assert answer == ask(client, **fields).json()
+
+
+def test_ranking_knows_changed_routes(client, monkeypatch):
+    monkeypatch.setitem(d._TASK_ROUTING, d.TaskType.PLANNING, d.AgentType.KIMI_CODE)
+    first = ask(client, title="Roadmap", inference="ranked").json()["ranking"]["types"][0]
+    assert (first["type"], first["agent"], first["label"]) == (
+        "planning",
+        "kimi_code",
+        "kimi-ready",
+    )
+    assert first["displayName"] == "Kimi Code"
+
+
+def test_ranking_as_html(client):
+    answer = ask(client, "text/html", title="Roadmap <b>for</b> the quarter", inference="ranked")
+    assert answer.text.startswith("<p><b>Planning</b> 9")
+    assert "% for <b>Timmy</b>, because of <mark>roadmap</mark>" in answer.text
+    assert "no word speaks for it" in ask(client, "text/html", inference="ranked").text
+
+
+def test_an_unknown_inference_is_refused(client):
+    answer = ask(client, title="plan", inference="<guess>")
+    assert answer.status_code == 400
+    assert answer.text == "Bad Request: unknown inference '<guess>'; known are exact, ranked"
+    assert "ranking" not in ask(client, title="plan", inference="exact").json()
+
+
+@pytest.mark.parametrize("content", [None, b"no model"])
+def test_a_model_that_cannot_be_read_leaves_the_exact_rules(
+    client, tmp_path, monkeypatch, caplog, content
+):
+    path = tmp_path / "broken.bin"
+    if content:
+        path.write_bytes(content)
+    monkeypatch.setenv("TIMMY_DISPATCHER_MODEL", str(path))
+    assert client.get("model.bin").status_code == 404
+    answer = ask(client, title="plan", inference="ranked").json()
+    assert answer["type"] == "planning"
+    assert "ranking" not in answer
+    assert caplog.text.count("The preview cannot rank: ") == 2
+    assert "broken.bin" in caplog.text
+
+
+def test_the_page_is_told_the_settings(client, monkeypatch):
+    def told():
+        options = client.get("preview.js").text.partition("ranking, ...")[2].rpartition(" }")[0]
+        return json.loads(options)
+
+    assert told() == {
+        "routes": {},
+        "inference": "exact",
+        "minConfidence": 0,
+        "belowConfidence": "",
+    }
+    monkeypatch.setenv("TIMMY_DISPATCHER_INFERENCE", "ranked")
+    monkeypatch.setenv("TIMMY_DISPATCHER_MIN_CONFIDENCE", " much</script> ")
+    monkeypatch.setenv("TIMMY_DISPATCHER_BELOW", "ask")
+    assert told() == {
+        "routes": {},
+        "inference": "ranked",
+        "minConfidence": "much</script>",
+        "belowConfidence": "ask",
+    }
+    monkeypatch.setattr(d, "infer_task_type", lambda title, description="": d.TaskType.TRIAGE)
+    assert told() == {"routes": {}}

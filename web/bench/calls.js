@@ -25,6 +25,19 @@ export function calls(core) {
   return rows;
 }
 
+/** @param {typeof import("../src/ranking.js").rankTaskTypes} rank */
+export function rankings(rank) {
+  const texts = {
+    "200 characters": [TITLE, WORDS.repeat(2).slice(0, 200 - TITLE.length)],
+    ...TEXTS,
+  };
+  const rows = {};
+  for (const [name, text] of Object.entries(texts)) {
+    rows[name] = { "rank, WASM": measure(() => rank(...text)) };
+  }
+  return rows;
+}
+
 /** The median of rounds that last some milliseconds each. */
 function measure(call) {
   const rounds = [];

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from timmy.dispatcher import AGENT_REGISTRY, infer_task_type, select_agent
+from timmy.dispatcher import AGENT_REGISTRY, TaskType, infer_task_type, select_agent
 from timmy.dispatcher.web import preview_app
 
 HERE = Path(__file__).parent
@@ -40,7 +40,9 @@ async def create_task(request: Request) -> Response:
     title, description, assigned_to, preview = (
         form.get(name, [""])[0] for name in ("title", "description", "assigned_to", "task_type")
     )
-    task_type = infer_task_type(title, description)
+    # What the page showed, if that is a type: the page may come from anywhere.
+    shown = [known for known in TaskType if known == preview]
+    task_type = shown[0] if shown else infer_task_type(title, description)
     agent = assigned_to or select_agent(task_type)
     names = {str(name): spec.display_name for name, spec in AGENT_REGISTRY.items()}
     row = f"<b>{escape(title)}</b><span>{task_type}</span><span>{escape(names.get(agent, agent))}"

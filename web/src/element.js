@@ -4,12 +4,15 @@
  *
  * @module
  */
+import { element, titled, write } from "./dom.js";
 import { Explainer } from "./explainer.js";
 import { clear, highlight } from "./highlight.js";
 import { adopt } from "./style.js";
 
 /** @import { Engine, Options } from "./explainer.js" */
 /** @import { Explanation, Match } from "./inference.js" */
+/** @import { RankedView } from "./ranked-view.js" */
+/** @import { Server } from "./server.js" */
 
 /** @typedef {HTMLInputElement | HTMLTextAreaElement | HTMLSelectElement} Field */
 
@@ -24,13 +27,21 @@ let explainer;
 
 /**
  * Attributes: `for-title`, `for-description` and `for-agent` name fields, by their name in the form
- * or by their id; `name` names the task type in the form's data.
+ * or by their id; `name` names the task type in the form's data. `inference` is "exact" (default) or
+ * "ranked", `min-confidence` and `below-confidence` say from where ranking decides, and what else.
  *
  * Fires `task-type-change` when another type stands in `value`.
  */
 export class TaskTypePreview extends (globalThis.HTMLElement ?? Object) {
   static formAssociated = true;
-  static observedAttributes = ["for-title", "for-description", "for-agent"];
+  static observedAttributes = [
+    "for-title",
+    "for-description",
+    "for-agent",
+    "inference",
+    "min-confidence",
+    "below-confidence",
+  ];
 
   #internals = this.attachInternals();
   #parts = parts();
@@ -49,6 +60,10 @@ export class TaskTypePreview extends (globalThis.HTMLElement ?? Object) {
   /** What the server was asked about last. */
   #asked = "";
   #announcing = "";
+  /** Set while what ranks is loaded. @type {Promise<void> | undefined} */
+  #loading;
+  /** What ranks, and shows it; loaded when it is asked for. @type {RankedView | undefined} */
+  #view;
 
   constructor() {
     super();
@@ -98,9 +113,11 @@ export class TaskTypePreview extends (globalThis.HTMLElement ?? Object) {
     this.#ranges = [];
     this.#asked = "";
     this.#announcing = this.#parts.said.value;
+    this.#view?.leave();
   }
 
   attributeChangedCallback() {
+    this.#asked = "";
     if (this.isConnected) this.refresh();
   }
 
@@ -128,10 +145,15 @@ export class TaskTypePreview extends (globalThis.HTMLElement ?? Object) {
 
   /** Reads the fields again; for a page that changes them by script. */
   refresh() {
+    if (
+      !this.#view &&
+      (this.getAttribute("inference") ?? explainer.options.inference ?? "exact") !== "exact"
+    )
+      this.#load();
     const title = this.#field("for-title")?.value ?? "";
     const description = this.#field("for-description")?.value ?? "";
     const text = `${title}\n${description}`;
-    const asked = explainer.engine === "server" ? text : "";
+    const asked = explainer.server ? text : "";
     if (asked && asked === this.#asked) return this.#offer();
     this.#asked = asked;
     this.#request?.abort();
@@ -139,25 +161,38 @@ export class TaskTypePreview extends (globalThis.HTMLElement ?? Object) {
       this.#show(null, HINT);
     } else if (explainer.engine === "wasm") {
       this.#show(explainer.explain(title, description));
-    } else if (explainer.engine === "server") {
-      this.#ask(title, description);
+    } else if (explainer.server) {
+      this.#ask(explainer.server, title, description);
     } else {
       this.#show(null);
     }
   }
 
   /**
+   * @param {Server} server
    * @param {string} title
    * @param {string} description
    */
-  async #ask(title, description) {
+  async #ask(server, title, description) {
     const { signal } = (this.#request = new AbortController());
     this.#carry(null); // a form sent before the answer must not hold an older text's type
     try {
-      this.#show(await explainer.ask(title, description, signal));
+      const inference = this.#view ? "ranked" : "exact";
+      this.#show(await server.ask({ title, description, inference }, signal));
     } catch {
       // A newer text has been asked for, or the element is gone.
     }
+  }
+
+  /** What is no way of inference is loaded too, for it says so. */
+  #load() {
+    this.#loading ??= import("./ranked-view.js").then(
+      ({ RankedView }) => {
+        this.#view = new RankedView(this, explainer, (name) => this.#field(name));
+        this.attributeChangedCallback();
+      },
+      () => this.append("Ranking cannot be loaded; these are the exact rules."),
+    );
   }
 
   /** @param {string | null} value */
@@ -170,10 +205,12 @@ export class TaskTypePreview extends (globalThis.HTMLElement ?? Object) {
 
   /**
    * @param {Explanation | null} explanation
-   * @param {string} [instead] what to say without one
+   * @param {string} [instead] what to say without one, or without words
    */
   #show(explanation, instead = "") {
     const { line, type, agent, how, why } = this.#parts;
+    let said = "";
+    if (this.#view) [explanation, instead, said] = this.#view.show(explanation, instead);
     this.#explanation = explanation;
     line.hidden = !explanation;
     /** @type {Match[]} */
@@ -183,13 +220,13 @@ export class TaskTypePreview extends (globalThis.HTMLElement ?? Object) {
       write(type, titled(explanation.type));
       write(agent, explanation.displayName);
       write(how, way(explanation));
-      why.replaceChildren(...this.#reasons(deciding));
+      why.replaceChildren(...this.#reasons(deciding, instead));
     } else {
       write(why, instead);
     }
     this.#mark(deciding);
     this.#offer();
-    this.#announce(explanation ? `${type.textContent}, for ${agent.textContent}` : "");
+    this.#announce(explanation ? `${type.textContent}, for ${agent.textContent}` : said);
     this.#carry(explanation?.type ?? null);
   }
 
@@ -198,10 +235,11 @@ export class TaskTypePreview extends (globalThis.HTMLElement ?? Object) {
    * stranger's.
    *
    * @param {Match[]} deciding
+   * @param {string} otherwise
    * @returns {(Node | string)[]}
    */
-  #reasons(deciding) {
-    if (!deciding.length) return ["no keyword speaks for another kind"];
+  #reasons(deciding, otherwise) {
+    if (!deciding.length) return [otherwise || "no keyword speaks for another kind"];
     /** @type {Map<string, string>} */
     const words = new Map();
     for (const { keyword, spans } of deciding) {
@@ -306,35 +344,6 @@ function parts() {
     why: element("div", "why"),
     said: element("output", "said"),
   };
-}
-
-/**
- * @template {keyof HTMLElementTagNameMap} T
- * @param {T} tag
- * @param {string} name
- * @param {string} [text]
- * @returns {HTMLElementTagNameMap[T]}
- */
-function element(tag, name, text = "") {
-  const made = document.createElement(tag);
-  if (name) made.className = `ttp-${name}`;
-  made.textContent = text;
-  return made;
-}
-
-/**
- * Changes a text only where it differs, for whatever watches it.
- *
- * @param {HTMLElement} element
- * @param {string} text
- */
-function write(element, text) {
-  if (element.textContent !== text) element.textContent = text;
-}
-
-/** @param {string} name such as `code_review` */
-function titled(name) {
-  return name.charAt(0).toUpperCase() + name.slice(1).replaceAll("_", " ");
 }
 
 /** @param {Explanation} explanation */

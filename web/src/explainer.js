@@ -6,6 +6,8 @@
 import { explain, init } from "./inference.js";
 
 /** @import { Agent, Explanation } from "./inference.js" */
+/** @import { Sources } from "./ranking.js" */
+/** @import { Server } from "./server.js" */
 
 /**
  * @typedef {object} Options
@@ -13,28 +15,31 @@ import { explain, init } from "./inference.js";
  * @property {string | URL} [fallback] the server's endpoint, asked where WASM cannot run
  * @property {Record<string, Agent>} [routes] who gets which task type, where a server sends some
  *   of them to others than the built-in routes do
+ * @property {string} [inference] "exact" (default) or "ranked", for elements that do not say
+ * @property {number | string} [minConfidence] the same for `min-confidence`, from 0 (default) to 1
+ * @property {string} [belowConfidence] the same for `below-confidence`: "exact" (default), "ask" or
+ *   a task type
+ * @property {Sources} [ranking] where ranking's module and model are
  */
 
 /** @typedef {"wasm" | "server" | "none"} Engine */
-
-/** How long a person has to pause before the server is asked, in milliseconds. */
-const ASK_AFTER = 250;
 
 export class Explainer {
   /** @type {Engine | undefined} undefined while the module is loading */
   engine;
   /** @type {Promise<void>} */
   ready;
-  #fallback;
-  #routes;
+  /** Answers where the engine is "server". @type {Server | undefined} */
+  server;
 
   /** @param {Options} options */
-  constructor({ wasm, fallback, routes = {} }) {
-    this.#fallback = fallback;
-    this.#routes = routes;
-    this.ready = init(wasm).then(
+  constructor(options) {
+    this.options = options;
+    this.ready = init(options.wasm).then(
       () => void (this.engine = "wasm"),
-      (reason) => {
+      async (reason) => {
+        const { fallback } = options;
+        if (fallback) this.server = new (await import("./server.js")).Server(fallback);
         this.engine = fallback ? "server" : "none";
         console.warn(`task-type-preview: no WASM, by ${this.engine}:`, reason);
       },
@@ -50,30 +55,7 @@ export class Explainer {
    */
   explain(title, description) {
     const explanation = explain(title, description);
-    const route = this.#routes[explanation.type];
+    const route = this.options.routes?.[explanation.type];
     return route ? { ...explanation, ...route, agent: route.name } : explanation;
-  }
-
-  /**
-   * By the server, after a pause; null where it gives no answer.
-   *
-   * @param {string} title
-   * @param {string} description
-   * @param {AbortSignal} signal ends both the pause and the request
-   * @returns {Promise<Explanation | null>} rejected where the signal ended it
-   */
-  async ask(title, description, signal) {
-    await new Promise((resolve) => setTimeout(resolve, ASK_AFTER));
-    signal.throwIfAborted();
-    try {
-      const body = new URLSearchParams({ title, description });
-      const headers = { Accept: "application/json" };
-      const url = /** @type {string | URL} */ (this.#fallback);
-      const response = await fetch(url, { method: "POST", body, headers, signal });
-      return response.ok ? await response.json() : null;
-    } catch {
-      signal.throwIfAborted();
-      return null;
-    }
   }
 }

@@ -4,17 +4,18 @@
  * @module
  */
 
-/** The name in `::highlight(…)`. */
-export const NAME = "task-type-preview";
+/** The name in `::highlight(…)`, of what speaks for a type. */
+const NAME = "task-type-preview";
 
 /** @typedef {AbstractRange & { disconnect(): void }} ValueRange */
 
 /**
  * @param {HTMLElement} field an input or a textarea
  * @param {{ start: number, end: number }[]} spans in UTF-16 units
+ * @param {string} [name]
  * @returns {ValueRange[]} what {@link clear} takes; empty where the browser cannot
  */
-export function highlight(field, spans) {
+export function highlight(field, spans, name = NAME) {
   if (!("createValueRange" in field) || !globalThis.CSS?.highlights) return [];
   const create = /** @type {(start: number, end: number) => ValueRange} */ (field.createValueRange);
   /** @type {ValueRange[]} */
@@ -25,18 +26,21 @@ export function highlight(field, spans) {
     return []; // an input whose type has no text, such as a number
   }
   // One name for all elements of a page, for a style sheet cannot know more.
-  const all = CSS.highlights.get(NAME) ?? new Highlight();
+  const all = CSS.highlights.get(name) ?? new Highlight();
   for (const range of ranges) all.add(range);
-  if (all.size) CSS.highlights.set(NAME, all);
+  if (all.size) CSS.highlights.set(name, all);
   return ranges;
 }
 
-/** @param {ValueRange[]} ranges */
-export function clear(ranges) {
-  const all = globalThis.CSS?.highlights?.get(NAME);
+/**
+ * @param {ValueRange[]} ranges
+ * @param {string} [name]
+ */
+export function clear(ranges, name = NAME) {
+  const all = globalThis.CSS?.highlights?.get(name);
   for (const range of ranges) {
     all?.delete(range);
     range.disconnect();
   }
-  if (all?.size === 0) CSS.highlights.delete(NAME);
+  if (all?.size === 0) CSS.highlights.delete(name);
 }

@@ -20,7 +20,8 @@ import * as core from "../core/core.js";
 
 /**
  * A task type, who gets such tasks, and what spoke for it. `interface` is how the agent takes its
- * tasks ("gitea", "api" or "local"), `label` what makes it pick up an issue.
+ * tasks ("gitea", "api" or "local"), `label` what makes it pick up an issue. An element that ranks
+ * has the ranking in it, and its matches are the words for the type.
  *
  * @typedef {{
  *   type: string,
@@ -29,6 +30,7 @@ import * as core from "../core/core.js";
  *   interface: string,
  *   label: string | null,
  *   matches: Match[],
+ *   ranking?: import("./ranking.js").Ranking,
  * }} Explanation
  */
 
@@ -69,9 +71,7 @@ let loading;
  *   application/wasm, or not allowed by the page's Content-Security-Policy
  */
 export function init(url = new URL("../core/core_bg.wasm", import.meta.url)) {
-  loading ??= fetch(url)
-    .then((response) => WebAssembly.compileStreaming(response))
-    .then(initSync);
+  loading ??= WebAssembly.compileStreaming(fetch(url)).then(initSync);
   return loading;
 }
 
@@ -83,8 +83,8 @@ export function init(url = new URL("../core/core_bg.wasm", import.meta.url)) {
  */
 export function initSync(module) {
   core.initSync({ module });
-  const [types = [], agents = [], keywords = []] = core
-    .tables()
+  const [types = [], agents = [], keywords = []] = new TextDecoder()
+    .decode(core.tables())
     .split("\n\n")
     .map((table) =>
       table

@@ -34,30 +34,28 @@ task-type-preview[hidden], .ttp-line[hidden], .ttp-use[hidden] { display: none; 
 `;
 
 /** @type {CSSStyleSheet | undefined} */
-let sheet;
-/** @type {WeakMap<Node, number>} how many elements a root holds */
-const users = new WeakMap();
+let look;
 
 /**
- * Gives a document or shadow root the look; it goes with the root's last element.
+ * Gives a document or shadow root a style sheet; it goes with the last that needs it.
  *
  * @param {Document | ShadowRoot} root
- * @returns {() => void} what the element does when it leaves
+ * @param {CSSStyleSheet} [sheet] by default the element's look
+ * @param {string} [who] what needs it
+ * @returns {() => void} what the element does when it has left
  */
-export function adopt(root) {
-  if (!sheet) {
-    sheet = new CSSStyleSheet();
-    sheet.replaceSync(CSS_TEXT);
-  }
-  const look = sheet;
-  count(1);
-  return () => count(-1);
+export function adopt(root, sheet = (look ??= parsed(CSS_TEXT)), who = "task-type-preview") {
+  const others = root.adoptedStyleSheets.filter((one) => one !== sheet);
+  root.adoptedStyleSheets = [...others, sheet];
+  return () => {
+    if (root.querySelector(who)) return;
+    root.adoptedStyleSheets = root.adoptedStyleSheets.filter((one) => one !== sheet);
+  };
+}
 
-  /** @param {number} change */
-  function count(change) {
-    const now = (users.get(root) ?? 0) + change;
-    users.set(root, now);
-    const others = root.adoptedStyleSheets.filter((one) => one !== look);
-    root.adoptedStyleSheets = now ? [...others, look] : others;
-  }
+/** @param {string} text */
+export function parsed(text) {
+  const sheet = new CSSStyleSheet();
+  sheet.replaceSync(text);
+  return sheet;
 }

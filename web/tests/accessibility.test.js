@@ -17,6 +17,12 @@ async function violations(page) {
   );
 }
 
+/** A bare page has no heading or landmark; it is the element that is looked at. */
+function ofTheElement(found) {
+  const pageOnly = /^(landmark-one-main|page-has-heading-one|region):/;
+  return found.filter((one) => !pageOnly.test(one));
+}
+
 for (const colorScheme of ["dark", "light"]) {
   test(`the example, ${colorScheme}`, async () => {
     const page = await pages.open("/", { colorScheme });
@@ -32,6 +38,10 @@ for (const colorScheme of ["dark", "light"]) {
     assert.deepEqual(await violations(page), []);
     await page.click("text=Use Claude Code");
     assert.deepEqual(await violations(page), []);
+    await page.getByLabel("Preview by").selectOption("ranking");
+    await page.locator(".ttp-first").waitFor();
+    await page.click("summary");
+    assert.deepEqual(await violations(page), []);
   });
 
   test(`a page that sets no variable, ${colorScheme}`, async () => {
@@ -41,14 +51,41 @@ for (const colorScheme of ["dark", "light"]) {
     });
     await page.locator(".ttp-type").waitFor();
     const found = await violations(page);
-    // The bare page has no heading or landmark; it is the element that is looked at.
-    const pageOnly = /^(landmark-one-main|page-has-heading-one|region):/;
-    assert.deepEqual(
-      found.filter((one) => !pageOnly.test(one)),
-      [],
-    );
+    assert.deepEqual(ofTheElement(found), []);
   });
 }
+
+const SURE = "The login crashes now and then, nobody knows why";
+for (const colorScheme of ["dark", "light"]) {
+  for (const [what, fields, seen] of [
+    ["sure", {}, ".ttp-against mark"],
+    ["unsure", { "min-confidence": "1" }, ".ttp-note"],
+    ["asking", { "min-confidence": "1", "below-confidence": "ask" }, "text=a person has to say"],
+    ["mistaken", { inference: "guess" }, "text=unknown inference"],
+  ]) {
+    test(`ranking that is ${what}, ${colorScheme}`, async () => {
+      const query = new URLSearchParams({ inference: "ranked", title: SURE, ...fields });
+      const page = await pages.open(`/form?${query}`, { colorScheme });
+      await page.evaluate(() => {
+        document.documentElement.style = "color-scheme: dark light; background: Canvas";
+      });
+      await page.locator(seen).first().waitFor();
+      if (what !== "mistaken") await page.click("summary");
+      assert.deepEqual(ofTheElement(await violations(page)), []);
+    });
+  }
+}
+
+test("a screen reader finds the bars as lists with numbers", async () => {
+  const page = await pages.open(
+    `/form?${new URLSearchParams({ inference: "ranked", title: SURE })}`,
+  );
+  await page.locator(".ttp-first").waitFor();
+  const list = page.getByRole("list", { name: "How likely each kind of work is" });
+  const [first, ...more] = await list.getByRole("listitem").allInnerTexts();
+  assert.match(first.replace(/\s+/g, " "), /^Complex reasoning \d+\.\d%$/);
+  assert.equal(more.length, 4);
+});
 
 test("a screen reader finds a named group, and the words in it", async () => {
   const page = await pages.open("/form?title=Review+it");

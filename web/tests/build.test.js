@@ -5,6 +5,7 @@ import { createHash } from "node:crypto";
 import { cpSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { gzipSync } from "node:zlib";
 import { test } from "node:test";
 import { optimise } from "../scripts/optimise.mjs";
 
@@ -31,19 +32,40 @@ test("the manifest tells their sizes and hashes", () => {
   }
 });
 
-test("what a page loads is at most 12 KB, gzipped", (t) => {
-  const sum = (way) => Object.values(manifest).reduce((total, one) => total + one[way], 0);
-  t.diagnostic(`gzip ${sum("gzip")}, brotli ${sum("brotli")}, bytes ${sum("bytes")}`);
-  assert.ok(sum("gzip") <= 12_288, `${sum("gzip")} bytes`);
+const FIRST = ["task-type-preview.js", "core_bg.wasm"];
+const RANKED = ["ranked-view.js", "ranked_bg.wasm"];
+const sum = (names, way) => names.reduce((total, name) => total + manifest[name][way], 0);
+const tell = (t, names) => {
+  const [gzip, brotli, bytes] = ["gzip", "brotli", "bytes"].map((way) => sum(names, way));
+  t.diagnostic(`gzip ${gzip}, brotli ${brotli}, bytes ${bytes}`);
+  return gzip;
+};
+
+test("what a page loads is at most 12 KB, gzipped, and no more than before there was ranking", (t) => {
+  const gzip = tell(t, FIRST);
+  assert.ok(gzip <= 12_288, `${gzip} bytes`);
+  assert.ok(sum(["core_bg.wasm"], "gzip") <= 7_478);
+  assert.ok(sum(["task-type-preview.js"], "gzip") <= 4_387);
+  assert.deepEqual(Object.keys(manifest).sort(), [...FIRST, ...RANKED, "server.js"].sort());
 });
 
-test("the module holds no path of the machine", () => {
-  const wasm = readFileSync(path.join(KEPT, manifest["core_bg.wasm"].file), "latin1");
-  assert.doesNotMatch(wasm, /\/(home|root|Users|tmp)\/|\.cargo|registry\/src/);
-  assert.ok(!wasm.includes(ROOT));
+test("what ranks is at most 40 KB, gzipped, and a model of 150 KB", (t) => {
+  const gzip = tell(t, RANKED);
+  assert.ok(gzip <= 40_960, `${gzip} bytes`);
+  const model = gzipSync(readFileSync(path.join(WEB, "core/model.bin")), { level: 9 }).length;
+  t.diagnostic(`model ${model}`);
+  assert.ok(model <= 153_600, `${model} bytes`);
 });
 
-test("another directory gives the same module", () => {
+test("the modules hold no path of the machine", () => {
+  for (const name of ["core_bg.wasm", "ranked_bg.wasm"]) {
+    const wasm = readFileSync(path.join(KEPT, manifest[name].file), "latin1");
+    assert.doesNotMatch(wasm, /\/(home|root|Users|tmp)\/|\.cargo|registry\/src/);
+    assert.ok(!wasm.includes(ROOT));
+  }
+});
+
+test("another directory gives the same modules", () => {
   const copy = mkdtempSync(path.join(tmpdir(), "elsewhere-"));
   try {
     const left = new Set(["target", "dist", "node_modules"]);
@@ -54,32 +76,28 @@ test("another directory gives the same module", () => {
     delete env.CARGO_TARGET_DIR; // cargo takes what was built elsewhere for its own
     const program = path.join(ROOT, "target/debug/timmy-dispatcher-web-build");
     execFileSync(program, [made], { cwd: copy, env, stdio: "pipe" });
-    optimise(path.join(made, "core_bg.wasm"), path.join(made, "core_bg.wasm"));
-    for (const name of ["core_bg.wasm", "core.js", "core.d.ts"]) {
-      assert.equal(sha256(path.join(made, name)), sha256(path.join(WEB, "core", name)), name);
+    for (const module of ["core", "ranked"]) {
+      const wasm = path.join(made, `${module}_bg.wasm`);
+      optimise(wasm, wasm);
+      for (const name of [`${module}_bg.wasm`, `${module}.js`, `${module}.d.ts`]) {
+        assert.equal(sha256(path.join(made, name)), sha256(path.join(WEB, "core", name)), name);
+      }
     }
   } finally {
     rmSync(copy, { recursive: true });
   }
 });
 
-test("the module's tree holds nothing that does I/O, and no serde", () => {
-  const features = ["--no-default-features", "--features", "wasm"];
-  const target = ["--target", "wasm32-unknown-unknown"];
-  const args = [
-    "tree",
-    "--locked",
-    "--edges",
-    "normal",
-    "--prefix",
-    "none",
-    ...features,
-    ...target,
-  ];
-  const tree = execFileSync("cargo", args, { cwd: ROOT, encoding: "utf8" });
-  const names = tree.split("\n").map((line) => line.split(" ")[0]);
-  assert.ok(names.includes("wasm-bindgen"));
-  for (const name of ["tokio", "reqwest", "serde", "serde_core", "serde_json", "pyo3"]) {
-    assert.ok(!names.includes(name), name);
-  }
-});
+for (const feature of ["wasm", "wasm-rank"]) {
+  test(`the tree of ${feature} holds nothing that does I/O, and no serde`, () => {
+    const args = ["tree", "--locked", "--edges", "normal", "--prefix", "none"];
+    args.push("--no-default-features", "--features", feature);
+    args.push("--target", "wasm32-unknown-unknown");
+    const tree = execFileSync("cargo", args, { cwd: ROOT, encoding: "utf8" });
+    const names = tree.split("\n").map((line) => line.split(" ")[0]);
+    assert.ok(names.includes("wasm-bindgen"));
+    for (const name of ["tokio", "reqwest", "serde", "serde_core", "serde_json", "pyo3"]) {
+      assert.ok(!names.includes(name), name);
+    }
+  });
+}

@@ -52,7 +52,10 @@ after(async () => {
 
 test("it holds the sources, the module, the types and what people read, and no more", () => {
   const wanted = ["LICENSE", "README.md", "package.json"];
-  wanted.push("core/core.d.ts", "core/core.js", "core/core_bg.wasm");
+  for (const module of ["core", "ranked"]) {
+    wanted.push(`core/${module}.d.ts`, `core/${module}.js`, `core/${module}_bg.wasm`);
+  }
+  wanted.push("core/model.bin");
   for (const name of readdirSync(path.join(WEB, "src"))) {
     wanted.push(`src/${name}`, `types/${name.replace(".js", ".d.ts")}`);
   }
@@ -73,6 +76,14 @@ test("Node imports it without waiting", () => {
   assert.equal(said, "refactoring function undefined\n");
 });
 
+test("Node ranks without waiting", () => {
+  const program = `
+    import { initRanking, rankTaskTypes } from "timmy-dispatcher-preview/ranking";
+    console.log(rankTaskTypes("Roadmap for the next quarter").types[0].type, await initRanking());`;
+  const said = run("node", ["--input-type=module", "--eval", program]);
+  assert.equal(said, "planning undefined\n");
+});
+
 test("a strict TypeScript program finds its types", () => {
   const options = ["--strict", "--noEmit", "--module", "esnext", "--moduleResolution", "bundler"];
   options.push("--target", "es2022", "--lib", "es2022,dom", "--types", "");
@@ -89,6 +100,8 @@ async function previewed(pathname) {
   const page = await browser.newPage();
   const warnings = [];
   page.on("console", (message) => warnings.push(message.text()));
+  page.requests = [];
+  page.on("request", (request) => page.requests.push(new URL(request.url()).pathname));
   await page.goto(`http://127.0.0.1:${server.address().port}${pathname}`);
   await page.locator(".ttp-type").waitFor();
   assert.equal(
@@ -102,13 +115,22 @@ async function previewed(pathname) {
   return page;
 }
 
+const loaded = (page, what) => page.requests.filter((pathname) => what.test(pathname));
+
 test("a page built by Vite", async () => {
   await build({ root: folder, configFile: false, logLevel: "error", base: "./" });
   const assets = readdirSync(path.join(folder, "dist/assets"));
-  assert.equal(assets.filter((name) => name.endsWith(".wasm")).length, 1, assets.join());
+  const count = (ending) => assets.filter((name) => name.endsWith(ending)).length;
+  assert.deepEqual([count(".wasm"), count(".bin")], [2, 1], assets.join());
   const page = await previewed("/dist/index.html");
   assert.equal(await page.locator(".ttp-type").innerText(), "Code review");
   assert.equal(await page.locator("#inferred").innerText(), "planning of 4");
+  assert.deepEqual(loaded(page, /ranked|model/), []);
+  await page
+    .locator("task-type-preview")
+    .evaluate((one) => one.setAttribute("inference", "ranked"));
+  await page.locator(".ttp-bars").first().waitFor();
+  assert.equal(loaded(page, /ranked|model/).length, 3);
 });
 
 test("a plain page with a script tag", async () => {

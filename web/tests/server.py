@@ -28,8 +28,10 @@ FORM = """<!doctype html><html lang="en"><title>Form</title>
 <label>Agent <select name="assigned_to"><option value=""></option>
 <option value="claude_code">Claude</option><option value="timmy">Timmy</option></select></label>
 <task-type-preview name="task_type" for-title="title" for-description="words"
-  for-agent="assigned_to"></task-type-preview>
+  for-agent="assigned_to"{attributes}></task-type-preview>
 <button type="reset">Reset</button><button>Send</button></form></body></html>"""
+
+RANKING = ("inference", "min-confidence", "below-confidence")
 
 # Gives a page a clock of microseconds.
 ISOLATED = {
@@ -41,9 +43,18 @@ ISOLATED = {
 async def form(request: Request) -> Response:
     query = {"app": "/preview", "title": "", "description": ""} | dict(request.query_params)
     policy = query.pop("csp", None)
+    ranking = [f' {name}="{escape(query.pop(name))}"' for name in RANKING if name in query]
     headers = ISOLATED | ({"Content-Security-Policy": policy} if policy else {})
-    page = FORM.format(**{name: escape(value) for name, value in query.items()})
+    fields = {name: escape(value) for name, value in query.items()}
+    page = FORM.format(attributes="".join(ranking), **fields)
     return HTMLResponse(page, headers=headers)
+
+
+async def own_define(request: Request) -> Response:
+    """The sources as the npm package has them, with the page's settings for all its elements."""
+    settings = '{ inference: "ranked", minConfidence: "0.999", belowConfidence: "ask" }'
+    module = f'import {{ define }} from "/web/src/element.js";\ndefine({settings});\n'
+    return Response(module, media_type="text/javascript")
 
 
 async def echo(request: Request) -> Response:
@@ -110,6 +121,7 @@ app = Starlette(
     routes=[
         Route("/form", form),
         Route("/echo", echo, methods=["POST"]),
+        Route("/own/preview.js", own_define),
         Mount("/mime", wrong_type(preview_app())),
         Mount("/absent", without_wasm(preview_app())),
         Mount("/slow", slow(preview_app())),

@@ -32,3 +32,33 @@ export function compare(core, inference, explanation) {
   }
   return { count, mismatches: mismatches.slice(0, 5) };
 }
+
+/**
+ * @param {typeof import("../src/ranking.js").rankTaskTypes} rankTaskTypes
+ * @param {{ name: string }[]} types in their order
+ * @param {string} vectors the text of tests/vectors/ranking.jsonl, which counts code points
+ * @returns {{ count: number, mismatches: unknown[] }}
+ */
+export function compareRankings(rankTaskTypes, types, vectors) {
+  const mismatches = [];
+  const rows = vectors.trim().split("\n").map(JSON.parse);
+  for (const row of rows) {
+    const [title, description] = row;
+    const points = { title, description };
+    const before = (field, unit) => [...points[field].slice(0, unit)].length;
+    const found = rankTaskTypes(title, description);
+    const words = found.evidence
+      .slice(0, 5)
+      .map(({ text, weight, spans }) => [
+        text,
+        weight,
+        spans.map(({ field, start, end }) => [field, before(field, start), before(field, end)]),
+      ]);
+    const shares = types.map(
+      ({ name }) => found.types.find(({ type }) => type === name).probability,
+    );
+    const said = [title, description, shares, words];
+    if (JSON.stringify(said) !== JSON.stringify(row)) mismatches.push([said, row]);
+  }
+  return { count: rows.length, mismatches: mismatches.slice(0, 5) };
+}

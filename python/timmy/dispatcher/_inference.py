@@ -82,8 +82,29 @@ def way(settings: Any) -> Way | None:
     if below not in ("exact", "ask", *TaskType):
         known = ", ".join(("exact", "ask", *TaskType))
         raise ValueError(f"unknown below_confidence {below!r}; known are {known}")
-    path = _text(settings, "ranking_model", "TIMMY_DISPATCHER_MODEL")
-    return Way(below, _minimum(settings), path)
+    return Way(below, _minimum(settings), _path(settings))
+
+
+def unread(settings: Any) -> dict[str, object]:
+    """Return the settings as they were given, for a page, which says itself what cannot be."""
+    return {
+        "inference": _text(settings, "inference", "TIMMY_DISPATCHER_INFERENCE") or "exact",
+        "minConfidence": _given_minimum(settings),
+        "belowConfidence": _text(settings, "below_confidence", "TIMMY_DISPATCHER_BELOW"),
+    }
+
+
+def classifier(settings: Any) -> RankedClassifier:
+    """Return the model that the settings name, or the shipped one.
+
+    Raises:
+        ValueError: It cannot be read.
+    """
+    # What nobody ranks with is not imported.
+    from . import ranking as ranks  # noqa: PLC0415
+
+    path = _path(settings)
+    return _model(path, _stamp(path)) if path else ranks._built_in()
 
 
 def decide(settings: Any, title: Any, description: Any) -> Decision | None:
@@ -95,15 +116,14 @@ def decide(settings: Any, title: Any, description: Any) -> Decision | None:
     ranked = way(settings)
     if ranked is None or not (isinstance(title, str) and isinstance(description, str)):
         return None
-    # What nobody ranks with is not imported.
-    from . import ranking as ranks  # noqa: PLC0415
+    from .ranking import _WHOLE  # noqa: PLC0415
 
-    model = _model(ranked.model, _stamp(ranked.model)) if ranked.model else ranks._built_in()
-    decided = model._model.decide(title, description, ranked.min_confidence, ranked.below)
+    model = classifier(settings)._model
+    decided = model.decide(title, description, ranked.min_confidence, ranked.below)
     found, likeliest, probability, below, reason, line, words = decided
     noted: dict[str, object] = {
         "task_type": str(_TYPES[likeliest]),
-        "probability": probability / ranks._WHOLE,
+        "probability": probability / _WHOLE,
         "words": words,
     }
     if below:
@@ -118,10 +138,19 @@ def _text(settings: Any, name: str, variable: str) -> str:
     return value.strip()
 
 
-def _minimum(settings: Any) -> float:
+def _path(settings: Any) -> str:
+    return _text(settings, "ranking_model", "TIMMY_DISPATCHER_MODEL")
+
+
+def _given_minimum(settings: Any) -> int | float | str:
     value = getattr(settings, "min_confidence", None)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        value = os.environ.get("TIMMY_DISPATCHER_MIN_CONFIDENCE", "").strip() or 0
+        return os.environ.get("TIMMY_DISPATCHER_MIN_CONFIDENCE", "").strip() or 0
+    return value
+
+
+def _minimum(settings: Any) -> float:
+    value = _given_minimum(settings)
     try:
         minimum = float(value)
     except ValueError:

@@ -1,5 +1,5 @@
-//! Compiles the crate in the working directory to WASM and writes the module with its JavaScript glue
-//! into a folder, the argument.
+//! Compiles the crate in the working directory to WASM and writes the modules, one for the exact
+//! rules and one for ranking, with their JavaScript glue into a folder, the argument.
 //!
 //! wasm-bindgen's own command must have the very version of the crate's dependency; as a library,
 //! pinned beside it in one lock file, it is compiled once and needs no tool on the machine.
@@ -14,51 +14,44 @@ use wasm_bindgen_cli_support::{Bindgen, EncodeInto};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 const PROFILE: &str = "web";
+/// The modules' names, their features, and how they are optimised: the exact rules for size, and
+/// ranking, which is mostly its table, for speed.
+const MODULES: [(&str, &str, &str); 2] = [("core", "wasm", "z"), ("ranked", "wasm-rank", "3")];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let out = env::args_os().nth(1).ok_or("say into which folder")?;
     let root = env::current_dir()?;
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    let status = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .current_dir(&root)
-        .args([
-            "build",
-            "--lib",
-            "--locked",
-            "--target",
-            TARGET,
-            "--profile",
-            PROFILE,
-        ])
-        .args([
-            "--no-default-features",
-            "--features",
-            "wasm",
-            "--target-dir",
-        ])
-        .arg(&target)
-        .env("CARGO_ENCODED_RUSTFLAGS", flags(&root)?)
-        .status()?;
-    if !status.success() {
-        return Err(
-            format!("cargo: {status}; is the target there? rustup target add {TARGET}").into(),
-        );
+    for (name, feature, level) in MODULES {
+        let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo
+            .current_dir(&root)
+            .args(["build", "--lib", "--locked"]);
+        cargo.args(["--target", TARGET, "--profile", PROFILE]);
+        cargo.args(["--no-default-features", "--features", feature]);
+        cargo.arg("--target-dir").arg(&target);
+        cargo.env("CARGO_PROFILE_WEB_OPT_LEVEL", level);
+        let status = cargo
+            .env("CARGO_ENCODED_RUSTFLAGS", flags(&root)?)
+            .status()?;
+        if !status.success() {
+            return Err(format!(
+                "cargo: {status}; is the target there? rustup target add {TARGET}"
+            )
+            .into());
+        }
+        let built = target.join(TARGET).join(PROFILE);
+        Bindgen::new()
+            .input_path(built.join("timmy_dispatcher.wasm"))
+            .out_name(name)
+            .web(true)?
+            .typescript(true)
+            .encode_into(EncodeInto::Always)
+            .omit_default_module_path(true)
+            .remove_name_section(true)
+            .remove_producers_section(true)
+            .generate(&out)?;
     }
-    Bindgen::new()
-        .input_path(
-            target
-                .join(TARGET)
-                .join(PROFILE)
-                .join("timmy_dispatcher.wasm"),
-        )
-        .out_name("core")
-        .web(true)?
-        .typescript(true)
-        .encode_into(EncodeInto::Always)
-        .omit_default_module_path(true)
-        .remove_name_section(true)
-        .remove_producers_section(true)
-        .generate(out)?;
     Ok(())
 }
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Callable
 from html import escape
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from timmy import dispatcher
-from timmy.dispatcher import _core
+from timmy.dispatcher import _core, _inference
 
 #: Matches in an answer: those that decided, as many as the page marks.
 MAX_MATCHES = 200
 #: Different words that are named.
 MAX_WORDS = 6
+#: Words and pairs for and against the likeliest type, as many as the page marks.
+MAX_EVIDENCE = 12
 
 
 class Agent(TypedDict):
@@ -40,6 +43,29 @@ class Match(TypedDict):
     spans: list[Span]
 
 
+class RankedType(Agent):
+    """A task type, who gets it, and how likely it is, in 1/10,000."""
+
+    type: str
+    agent: str
+    probability: int
+
+
+class Evidence(TypedDict):
+    """Words for (above 0) or against (below 0) the likeliest type."""
+
+    text: str
+    weight: int
+    spans: list[Span]
+
+
+class Ranking(TypedDict):
+    """Every task type, the likeliest first, and the weightiest words."""
+
+    types: list[RankedType]
+    evidence: list[Evidence]
+
+
 class Explanation(TypedDict):
     """A task type, who gets such tasks, and what spoke for it."""
 
@@ -49,6 +75,7 @@ class Explanation(TypedDict):
     interface: str
     label: str | None
     matches: list[Match]
+    ranking: NotRequired[Ranking]
 
 
 def _built_in() -> dict[str, Agent]:
@@ -79,11 +106,55 @@ def changed_routes() -> dict[str, Agent]:
     return {task_type: agent for task_type, agent in now.items() if agent != built_in[task_type]}
 
 
+def settings_of_ranking() -> dict[str, object]:
+    """Return what this program's settings say of ranking; a replaced ``infer_task_type`` goes
+    before them, as it does when a task is dispatched.
+    """
+    if dispatcher.infer_task_type is not dispatcher._EXACT_RULES:
+        return {}
+    return _inference.unread(dispatcher.settings)
+
+
+def model() -> bytes:
+    """Return the model that this program ranks by.
+
+    Raises:
+        ValueError: It cannot be read.
+    """
+    return _inference.classifier(dispatcher.settings)._model.to_bytes()
+
+
+def ranking(title: str, description: str) -> Ranking:
+    """Return how likely each type of a text is, and the weightiest words.
+
+    Raises:
+        ValueError: The model cannot be read.
+    """
+    found = _inference.classifier(dispatcher.settings).rank(title, description)
+    counted = _in_units(title, description)
+    types: list[RankedType] = []
+    for one in found.types:
+        agent = _agent_of(one.task_type)
+        probability = round(one.probability * 10_000)
+        types.append(
+            {"type": one.task_type, "agent": agent["name"], **agent, "probability": probability}
+        )
+    evidence: list[Evidence] = [
+        {
+            "text": one.text,
+            "weight": one.weight,
+            "spans": [counted(span) for span in one.spans[:MAX_MATCHES]],
+        }
+        for one in found.evidence[:MAX_EVIDENCE]
+    ]
+    return {"types": types, "evidence": evidence}
+
+
 def explanation(title: str, description: str) -> Explanation:
     """Return the explanation of a text, with the matches that decided."""
     found = dispatcher.explain_task_type(title, description)
     agent = _agent_of(found.task_type)
-    units = {"title": _Utf16(title), "description": _Utf16(description)}
+    counted = _in_units(title, description)
     return {
         "type": found.task_type,
         "agent": agent["name"],
@@ -94,18 +165,22 @@ def explanation(title: str, description: str) -> Explanation:
             {
                 "keyword": match.keyword,
                 "type": match.task_type,
-                "spans": [
-                    {
-                        "field": span.field,
-                        "start": units[span.field].units(span.start),
-                        "end": units[span.field].units(span.end),
-                    }
-                    for span in match.spans
-                ],
+                "spans": [counted(span) for span in match.spans],
             }
             for match in found.deciding[:MAX_MATCHES]
         ],
     }
+
+
+def _in_units(title: str, description: str) -> Callable[[dispatcher.Span], Span]:
+    """Return what counts a span of the texts in UTF-16 units."""
+    fields = {"title": _Utf16(title), "description": _Utf16(description)}
+
+    def counted(span: dispatcher.Span) -> Span:
+        units = fields[span.field].units
+        return {"field": span.field, "start": units(span.start), "end": units(span.end)}
+
+    return counted
 
 
 class _Utf16:
@@ -120,8 +195,19 @@ class _Utf16:
 
 def fragment(found: Explanation) -> str:
     """Return an explanation as a piece of HTML; what is in it from a text is escaped."""
-    words = list(dict.fromkeys(match["keyword"] for match in found["matches"]))[:MAX_WORDS]
-    marks = " ".join(f"<mark>{escape(word)}</mark>" for word in words)
-    why = f"because of {marks}" if words else "no keyword speaks for another kind"
-    kind = escape(found["type"].replace("_", " ").capitalize())
-    return f"<p><b>{kind}</b> for <b>{escape(found['displayName'])}</b>, {why}</p>\n"
+    words = [match["keyword"] for match in found["matches"]]
+    otherwise = "no keyword speaks for another kind"
+    kind, agent, share = found["type"], found["displayName"], ""
+    if "ranking" in found:
+        first = found["ranking"]["types"][0]
+        words = [one["text"] for one in found["ranking"]["evidence"] if one["weight"] > 0]
+        otherwise = "no word speaks for it"
+        kind, agent, share = (
+            first["type"],
+            first["displayName"],
+            f" {first['probability'] / 100:.1f}%",
+        )
+    marks = [f"<mark>{escape(word)}</mark>" for word in list(dict.fromkeys(words))[:MAX_WORDS]]
+    why = f"because of {' '.join(marks)}" if marks else otherwise
+    kind = escape(kind.replace("_", " ").capitalize())
+    return f"<p><b>{kind}</b>{share} for <b>{escape(agent)}</b>, {why}</p>\n"

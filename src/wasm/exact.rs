@@ -1,4 +1,4 @@
-//! Inference and routing for JavaScript, and nothing but translation.
+//! The exact rules and routing.
 //!
 //! Answers are numbers: indices into the tables that [`tables`] names once. The module that people
 //! import, `web/src/inference.js`, makes objects of them.
@@ -8,12 +8,6 @@ use wasm_bindgen::prelude::wasm_bindgen;
 use crate::infer::{self, Counter, Span, Unit};
 use crate::route::{BUILT_IN, select_agent};
 use crate::task::TaskType;
-
-/// std's own allocator is twice as long as all the rest.
-#[cfg(target_arch = "wasm32")]
-#[global_allocator]
-static ALLOCATOR: lol_alloc::LockedAllocator<lol_alloc::FreeListAllocator> =
-    lol_alloc::LockedAllocator::new(lol_alloc::FreeListAllocator::new());
 
 /// The type of a text, as its place in the table of types, then five numbers for each match: the
 /// keyword's place in the table of keywords, start and end in the title, start and end in the
@@ -45,10 +39,10 @@ fn place(span: Option<Span>, counter: &mut Counter<'_>) -> [u32; 2] {
 
 /// The tables, a line for each row, a tab behind each column, a blank line between tables: task
 /// types (name, agent), agents (name, display name, interface, label or nothing), keywords (task
-/// type, keyword).
+/// type, keyword). In bytes, for the glue that decodes a string is longer than its one use.
 #[wasm_bindgen]
 #[must_use]
-pub fn tables() -> String {
+pub fn tables() -> Vec<u8> {
     let mut text = String::new();
     for task_type in TaskType::ALL {
         row(
@@ -69,7 +63,7 @@ pub fn tables() -> String {
     for (task_type, keyword) in infer::keywords() {
         row(&mut text, &[task_type.as_str(), keyword]);
     }
-    text
+    text.into_bytes()
 }
 
 fn row(text: &mut String, columns: &[&str]) {

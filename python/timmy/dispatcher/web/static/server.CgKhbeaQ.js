@@ -1,0 +1,1 @@
+var e=class{#e;constructor(e){this.#e=e}async ask(e,t){await new Promise(e=>setTimeout(e,250)),t.throwIfAborted();try{let n=new URLSearchParams(e),r=await fetch(this.#e,{method:`POST`,body:n,headers:{Accept:`application/json`},signal:t});return r.ok?await r.json():null}catch{return t.throwIfAborted(),null}}};export{e as Server};
