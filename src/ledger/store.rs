@@ -355,7 +355,8 @@ pub enum LedgerError {
     /// A ledger was open in the process that was forked, or this one is open some other way.
     #[error(
         "{0} cannot be opened here: a ledger was open when this process was forked, or this one is \
-         open some other way, and SQLite bears neither. Fork before it is opened, or start the child anew as multiprocessing's spawn does"
+         open some other way, and SQLite bears neither. Fork before it is opened, or start the child \
+         anew: multiprocessing's `spawn` or `forkserver`"
     )]
     Inherited(String),
     /// What this process wrote and was kept is not there any more.

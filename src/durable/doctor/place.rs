@@ -52,8 +52,12 @@ pub(super) fn examine(
             findings.push(Finding::error(check, found, *advice));
         }
         Err(error) => {
-            let advice =
-                "see that the file can be read and is whole: `timmy-dispatch ledger check`";
+            let advice = match path {
+                Some(_) => {
+                    "see that the file can be read and is whole: `timmy-dispatch ledger check`"
+                }
+                None => "see that the server runs, has that database, and lets this user in",
+            };
             findings.push(Finding::error(check, error.to_string(), advice));
         }
     }

@@ -325,7 +325,10 @@ impl Database {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn unusable(error: sqlx::Error) -> LedgerError {
-    LedgerError::Unusable(error.to_string())
+    let said = match error {
+        sqlx::Error::Configuration(inner) => inner.to_string(),
+        other => other.to_string(),
+    };
+    LedgerError::Unusable(format!("the ledger's URL cannot be used: {said}"))
 }

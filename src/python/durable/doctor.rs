@@ -1,5 +1,6 @@
 //! What can be said of a dispatcher and its ledger without opening them.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use pyo3::prelude::*;
@@ -65,6 +66,13 @@ fn inspect_ledger(place: String) -> Flow {
     })
 }
 
+/// Where a ledger is, as it may be shown.
+#[pyfunction]
+fn ledger_place(place: PathBuf) -> PyResult<String> {
+    let located = Ledger::locate(&place).map_err(DispatcherError::from);
+    Ok(located.map(|(shown, _)| shown)?)
+}
+
 /// What is wrong with the file of a ledger.
 #[pyfunction]
 fn check_ledger(place: String) -> Flow {
@@ -75,5 +83,6 @@ fn check_ledger(place: String) -> Flow {
 pub(super) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(examine, module)?)?;
     module.add_function(wrap_pyfunction!(inspect_ledger, module)?)?;
+    module.add_function(wrap_pyfunction!(ledger_place, module)?)?;
     module.add_function(wrap_pyfunction!(check_ledger, module)?)
 }

@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from command_line import Command, environment
@@ -24,6 +26,28 @@ def gitea(gitea_sandbox):  # noqa: F811
         "GITEA_REPO": gitea_sandbox.repo,
     }
     return gitea_sandbox
+
+
+@pytest.fixture(scope="session")
+def postgresql():
+    """The URL of a PostgreSQL of the tests' own, with a password that nobody may read."""
+    script = Path(__file__).parents[3] / "scripts" / "postgres"
+    with subprocess.Popen(
+        [script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as server:
+        url = server.stdout.readline().strip()
+        assert url.startswith("postgresql://"), "see above"
+        yield url.replace("timmy@", "timmy:hunter22@")
+        # It ends with its input.
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request, tmp_path):
+    """Where a ledger may be made; nothing is there yet."""
+    if request.param == "sqlite":
+        return str(tmp_path / "state" / "dispatch.db")
+    url = request.getfixturevalue("postgresql")
+    return f"{url}?schema=cli_{uuid4().hex}"
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ def doctor(command, gitea):
         )
 
     run.gitea = gitea
+    run.command = command
     run.folder = command.folder
     return run
 
@@ -35,7 +36,7 @@ def test_all_is_well(doctor):
     assert (ran.returncode, ran.stderr) == (0, "")
     lines = ran.stdout.splitlines()
     assert re.match(r"ok +token +of the account dispatcher$", lines[3])
-    assert lines[-1].endswith("as they should be.") or "1 warnings." in lines[-1]
+    assert lines[-1].endswith("as they should be.") or "1 warning." in lines[-1]
     assert "narrow-token" not in ran.stdout
     assert not (doctor.folder / "there").exists()
 
@@ -82,6 +83,25 @@ def test_options_that_cannot_be(doctor, arguments, said):
     ran = doctor(*arguments)
     assert (ran.returncode, ran.stdout) == (2, "")
     assert said in ran.stderr
+
+
+def test_the_ledger_and_who_works_on_it(doctor, place):
+    ran = doctor(TIMMY_LEDGER=place)
+    assert re.search(
+        r"ok +ledger +\S.* is not there yet; the first submission makes it", ran.stdout
+    )
+    variables = doctor.gitea.variables | {"TIMMY_LEDGER": place}
+    assert doctor.command("ledger", "migrate", **variables).returncode == 0
+    ran = doctor(TIMMY_LEDGER=place)
+    shown = re.search(r"ok +ledger +(\S+)(.*), version \d+\n", ran.stdout)
+    assert "hunter22" not in ran.stdout + ran.stderr
+    if "://" in place:
+        schema = place.rpartition("=")[2]
+        assert re.fullmatch(r"postgresql://127\.0\.0\.1:\d+/postgres", shown[1])
+        assert shown[2] == f" ({schema})"
+    else:
+        assert shown[1] == place
+    assert re.search(r"warning +workers +none runs", ran.stdout)
 
 
 def test_an_ascii_terminal(doctor):

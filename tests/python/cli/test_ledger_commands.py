@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -10,17 +11,23 @@ SUBMIT = ("submit", "Design it", "--issue", "1")
 
 
 @pytest.fixture
-def ledger(command, gitea):
+def ledger(command, gitea, place):
     """The command with a ledger of its own and the settings of a sandbox."""
-    place = command.folder / "state" / "dispatch.db"
 
     def run(*arguments, **variables):
-        return command(*arguments, **{"TIMMY_LEDGER": str(place)} | gitea.variables | variables)
+        ran = command(*arguments, **{"TIMMY_LEDGER": place} | gitea.variables | variables)
+        assert "hunter22" not in ran.stdout + ran.stderr
+        assert "Traceback" not in ran.stderr
+        return ran
 
     run.place = place
     run.folder = command.folder
     run.gitea = gitea
     return run
+
+
+#: For what is about a file.
+in_a_file = pytest.mark.parametrize("place", ["sqlite"], indirect=True)
 
 
 def submitted(ledger, *arguments):
@@ -101,7 +108,7 @@ def test_a_dry_run_keeps_and_makes_nothing(ledger):
     assert "checklist" in ran.stdout
     plan = json.loads(ledger(*SUBMIT, "--dry-run", "--json").stdout)
     assert [agent["label"] for agent in plan["agents"]] == ["claude-ready"]
-    assert not ledger.place.parent.exists()
+    assert "There is no ledger" in ledger("list").stderr
     assert ledger.gitea.requests() == []
 
 
@@ -203,7 +210,7 @@ def test_pausing(ledger):
 def test_the_repository_moves(ledger):
     submitted(ledger, *SUBMIT)
     assert ledger("repo", "move", "timmy/swarm", "timmy/hive").stdout == (
-        "1 dispatches go on in timmy/hive.\n"
+        "1 dispatch goes on in timmy/hive.\n"
     )
     assert json.loads(ledger("list", "--json").stdout)[0]["repo"] == "timmy/hive"
     assert ledger("repo", "move", "timmy/hive", "hive").returncode == 2
@@ -216,11 +223,13 @@ def test_the_file_is_made_and_checked(ledger):
     assert json.loads(ledger("ledger", "check", "--json").stdout)["wrong"] == []
 
 
+@in_a_file
 def test_a_broken_file_is_found(ledger):
     for number in range(40):
         submitted(ledger, "submit", "Roadmap", "--key", f"{number}", "-d", "x" * 500)
-    size = ledger.place.stat().st_size
-    with ledger.place.open("r+b") as file:
+    place = Path(ledger.place)
+    size = place.stat().st_size
+    with place.open("r+b") as file:
         file.seek(size // 2)
         file.write(os.urandom(size // 3))
     ran = ledger("ledger", "check")
@@ -229,15 +238,17 @@ def test_a_broken_file_is_found(ledger):
     assert "ERROR" in ran.stdout or "malformed" in ran.stderr
 
 
+@in_a_file
 @pytest.mark.parametrize("content", [b"no database at all, only text" * 40, b"SQLite format 3\0"])
 def test_a_foreign_file_is_left_alone(ledger, content):
-    ledger.place.parent.mkdir()
-    ledger.place.write_bytes(content)
+    place = Path(ledger.place)
+    place.parent.mkdir()
+    place.write_bytes(content)
     for arguments in (("list",), ("submit", "Roadmap"), ("ledger", "check")):
         ran = ledger(*arguments)
         assert ran.returncode == 1, arguments
         assert "Traceback" not in ran.stderr
-    assert ledger.place.read_bytes() == content
+    assert place.read_bytes() == content
 
 
 def test_texts_that_mean_harm_are_shown_harmlessly(ledger):

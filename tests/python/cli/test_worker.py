@@ -12,10 +12,10 @@ FAST = ("run", *TIMES, "--agent-account", "claude_code=claude")
 
 
 @pytest.fixture
-def work(command, gitea):
+def work(command, gitea, place):
     gitea.create_user("claude", "claude-token", "write:issue")
     gitea.add_writer(gitea.repo, "claude")
-    command.variables = gitea.variables | {"TIMMY_LEDGER": str(command.folder / "dispatch.db")}
+    command.variables = gitea.variables | {"TIMMY_LEDGER": place}
     command.gitea = gitea
     return command
 
@@ -213,7 +213,9 @@ def test_in_a_pipe_events_are_lines(work):
                 break
         process.terminate()
         _, err = process.communicate(timeout=30)
-    assert err.startswith(f"Working on {work.variables['TIMMY_LEDGER']}, process {process.pid}\n")
+    shown = re.sub("//.*@", "//", work.variables["TIMMY_LEDGER"])
+    shown = re.sub(r"\?schema=(.*)", r" (\1)", shown)
+    assert err.startswith(f"Working on {shown}, process {process.pid}\n")
     assert "Stopping" in err
 
 
@@ -230,6 +232,7 @@ def test_the_live_view(work, columns, lines):
     )
     assert code == 0
     assert id[-8:] in shown
+    assert "hunter22" not in shown
     # The cursor is there again.
     assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")
 

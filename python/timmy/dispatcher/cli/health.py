@@ -18,7 +18,7 @@ from . import interrupts
 from .app import ENVIRONMENT, ExitCode, Json, app
 from .dispatches import plain
 from .display import line, print_json, results, visible
-from .place import LEDGER_ENVIRONMENT, Ledger, ask, end, place_of, prepare
+from .place import LEDGER_ENVIRONMENT, Ledger, ask, end, place_of, prepare, shown
 from .worker import (
     WORKER_ENVIRONMENT,
     Accounts,
@@ -107,12 +107,20 @@ def _print_findings(findings: tuple[Finding, ...]) -> None:
     line(console)
     line(
         console,
-        ", ".join(f"{counts[severity]} {word}" for severity, word in _WORDS if counts[severity])
+        ", ".join(
+            f"{counts[severity]} {one if counts[severity] == 1 else several}"
+            for severity, one, several in _WORDS
+            if counts[severity]
+        )
         + ".",
     )
 
 
-_WORDS = (("ok", "as they should be"), ("warning", "warnings"), ("error", "errors"))
+_WORDS = (
+    ("ok", "as it should be", "as they should be"),
+    ("warning", "warning", "warnings"),
+    ("error", "error", "errors"),
+)
 
 
 def _fits(console: Any, text: str) -> bool:
@@ -148,14 +156,15 @@ def migrate(ledger: Ledger = None, as_json: Json = False) -> None:
     ask(ledger, _nothing, as_json=as_json, make=True)
     after = _seen(place, as_json=as_json)
     old, new = before and before.version, after and after.version
+    named = shown(place)
     if as_json:
-        print_json({"ledger": place, "from": old, "to": new})
+        print_json({"ledger": named, "from": old, "to": new})
     elif old is None:
-        line(results(), f"{visible(place)} is made, with version {new}.")
+        line(results(), f"{visible(named)} is made, with version {new}.")
     elif old == new:
-        line(results(), f"{visible(place)} has version {new} already.")
+        line(results(), f"{visible(named)} has version {new} already.")
     else:
-        line(results(), f"{visible(place)} had version {old} and has {new} now.")
+        line(results(), f"{visible(named)} had version {old} and has {new} now.")
 
 
 @files.command(epilog=LEDGER_ENVIRONMENT)
@@ -177,17 +186,16 @@ def check(ledger: Ledger = None, restored: Restored = False, as_json: Json = Fal
         looked_up = {str(id_): held for id_, held in found.items()}
     seen = _seen(place, as_json=as_json)
     if as_json:
-        shown = {"restored": looked_up} if restored else {}
-        print_json(
-            {"ledger": place, "wrong": list(wrong), **shown, **(plain(seen) if seen else {})}
-        )
+        more = {"restored": looked_up} if restored else {}
+        facts = plain(seen) if seen else {}
+        print_json({"ledger": shown(place), "wrong": list(wrong), **more, **facts})
     elif wrong:
         for what in wrong:
             line(results(), Text.assemble(("ERROR   ", "bold red"), visible(what)))
         line(results(), "Stop every worker, keep a copy, and go back to the last good backup.")
     elif seen is not None:
         workers = f"{len(seen.workers)} at work" if seen.workers else "nobody at work"
-        line(results(), f"{visible(place)}: whole; version {seen.version}, {workers}.")
+        line(results(), f"{visible(shown(place))}: whole; version {seen.version}, {workers}.")
         for id_, held in looked_up.items():
             line(results(), f"{id_}  {visible(held) if held else 'goes on'}")
     raise typer.Exit(ExitCode.FAILED if wrong else ExitCode.SUCCESS)

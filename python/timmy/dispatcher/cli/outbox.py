@@ -122,4 +122,5 @@ def repo_move(
     if as_json:
         print_json({"from": old, "to": new, "dispatches": moved})
     else:
-        line(results(), f"{moved} dispatches go on in {visible(new)}.")
+        what = "dispatch goes" if moved == 1 else "dispatches go"
+        line(results(), f"{moved} {what} on in {visible(new)}.")

@@ -8,7 +8,13 @@ from typing import Annotated, Any, NoReturn, TypeVar
 from uuid import UUID
 
 import typer
-from timmy.dispatcher.durable import Dispatcher, DispatcherError, Refused
+from timmy.dispatcher.durable import (
+    Dispatcher,
+    DispatcherError,
+    Refused,
+    inspect_ledger,
+    ledger_place,
+)
 
 from . import interrupts
 from .app import ExitCode, fail
@@ -41,6 +47,7 @@ DispatchId = Annotated[
 EVERYTHING = 10**9
 #: So many of an id's last digits are shown where it is named beside others: they are random.
 _SHOWN = 8
+_MAKING = "`submit` and `run` make one; --ledger or TIMMY_LEDGER names another."
 #: A part of an id must have so many digits.
 _FEWEST = 4
 
@@ -78,6 +85,8 @@ def prepare(ledger: str | None, *, make: bool, as_json: bool) -> str:
     except Refused as error:
         end(error, as_json=as_json)
     if file is None:
+        if not make and not _is_there(place, as_json=as_json):
+            fail(f"There is no ledger at {shown(place)}.\n{_MAKING}", as_json=as_json)
         return place
     # Tasks and answers of agents are in it, and in the files that SQLite puts beside it.
     os.umask(0o077)
@@ -87,12 +96,20 @@ def prepare(ledger: str | None, *, make: bool, as_json: bool) -> str:
         except OSError as error:
             fail(f"The folder of the ledger cannot be made: {error}", as_json=as_json)
     elif not file.is_file():
-        fail(
-            f"There is no ledger at {file}.\n"
-            "`submit` and `run` make one; --ledger or TIMMY_LEDGER names another.",
-            as_json=as_json,
-        )
+        fail(f"There is no ledger at {file}.\n{_MAKING}", as_json=as_json)
     return place
+
+
+def _is_there(place: str, *, as_json: bool) -> bool:
+    try:
+        return interrupts.run(inspect_ledger(place)) is not None
+    except DispatcherError as error:
+        end(error, as_json=as_json)
+
+
+def shown(place: str) -> str:
+    """Return the place of a ledger without a password; of a file as it was named."""
+    return ledger_place(place) if "://" in place else place
 
 
 def end(error: DispatcherError, *, as_json: bool) -> NoReturn:

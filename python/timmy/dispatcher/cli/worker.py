@@ -32,7 +32,7 @@ from . import interrupts
 from .app import ENVIRONMENT, ExitCode, Json, app, fail
 from .dispatches import COLUMNS, cells, event_details, plain
 from .display import line, notes, print_json, results, visible
-from .place import LEDGER_ENVIRONMENT, Ledger, Pairs, end, pairs, prepare, short, when
+from .place import LEDGER_ENVIRONMENT, Ledger, Pairs, end, pairs, prepare, short, shown, when
 
 WORKER_ENVIRONMENT = """\b
 The worker, where no option says it (several are separated by blanks):
@@ -333,7 +333,7 @@ class _Worker:
         self, worker: Dispatcher, place: str, drain: float, quiet: bool, as_json: bool
     ) -> None:
         self.worker = worker
-        self.place = place
+        self.place = shown(place)
         self.drain = drain
         self.quiet = quiet
         self.as_json = as_json

@@ -17,7 +17,7 @@ can be raised. The work is done by the Rust core.
 
 from ._config import AgentOptions, Receive, Timing
 from ._dispatcher import Dispatch, Dispatcher
-from ._doctor import Finding, Inspection, Worker, check_ledger, inspect_ledger
+from ._doctor import Finding, Inspection, Worker, check_ledger, inspect_ledger, ledger_place
 from ._errors import (
     DispatcherError,
     Forked,
@@ -78,4 +78,5 @@ __all__ = [
     "Worker",
     "check_ledger",
     "inspect_ledger",
+    "ledger_place",
 ]

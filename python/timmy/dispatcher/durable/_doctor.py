@@ -72,6 +72,15 @@ async def inspect_ledger(ledger: str | PathLike[str]) -> Inspection | None:
     return Inspection(agents=tuple(seen.pop("agents")), workers=workers, **seen)
 
 
+def ledger_place(ledger: str | PathLike[str]) -> str:
+    """Return where a ledger is, as it may be shown: of a database without user and password.
+
+    Raises:
+        LedgerError: No ledger can be there.
+    """
+    return _core.ledger_place(fspath(ledger))
+
+
 async def check_ledger(ledger: str | PathLike[str]) -> tuple[str, ...]:
     """Read a whole ledger and return what is wrong with it. Unknown where there is none."""
     return tuple(json.loads(await _core.check_ledger(fspath(ledger))))
