@@ -243,12 +243,9 @@ async fn a_server_whose_disk_is_full_stops_it_and_loses_nothing() {
 
         // Where its log has no room either, the server falls.
         let more = "SELECT pg_logical_emit_message(true, 'x', repeat('x', 100000))";
-        loop {
-            match sqlx::raw_sql(more).execute(&mut raw).await {
-                Ok(_) | Err(sqlx::Error::Database(_)) => {}
-                Err(_) => break,
-            }
-        }
+        while let Ok(_) | Err(sqlx::Error::Database(_)) =
+            sqlx::raw_sql(more).execute(&mut raw).await
+        {}
         let server = told(server, "free").await;
         let _server = told(server, "restart").await;
         let task = world.task("Fix the last typo");
