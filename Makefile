@@ -38,8 +38,9 @@ soak: wheel $(VENV)/tested-with ## Endurance at full size, minutes to an hour; S
 	cargo test --release --test inference_fuzz -- --texts 100000000 --seed $(SEED)
 	SOAK=1 SEED=$(SEED) $(BIN)/python -m pytest -q tests/python/endurance
 	cargo build --quiet --release --examples --features sandbox,durable
-	TIMMY_KILLS=10000 TIMMY_SEED=$(SEED) cargo test --release --features sandbox,durable \
-		--test ledger --test durable -- killed_at_random
+	TIMMY_KILLS=10000 TIMMY_FAILOVERS=40 TIMMY_SEED=$(SEED) cargo test --release \
+		--features sandbox,durable --test ledger --test durable -- \
+		killed_at_random a_synchronous_standby --nocapture
 
 check: ## Says what the machine lacks for building
 	@PYTHON=$(PYTHON) scripts/check-machine demo

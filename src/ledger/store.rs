@@ -346,6 +346,12 @@ pub enum LedgerError {
         /// How much longer, in milliseconds.
         left: u64,
     },
+    /// The database has no room to write.
+    #[error(
+        "the ledger's disk is full ({0}): make room, and it goes on by itself; what was acknowledged \
+         is kept"
+    )]
+    Full(String),
     /// What was stored cannot be read.
     #[error("the ledger holds what cannot be read: {0}")]
     Unreadable(String),

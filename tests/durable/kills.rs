@@ -8,6 +8,7 @@ use std::time::Duration;
 use timmy_dispatcher::durable::Wishes;
 use timmy_dispatcher::ledger::machine::Phase;
 
+use crate::postgres::Server;
 use crate::world::{VERSIONS, World};
 
 /// Cargo builds the examples beside the tests, where it runs all of them.
@@ -17,7 +18,7 @@ fn worker() -> PathBuf {
     target.join("examples").join("durable_worker")
 }
 
-fn start(world: &World, point: Option<&str>) -> Child {
+pub(crate) fn start(world: &World, point: Option<&str>) -> Child {
     Command::new(worker())
         .arg(world.ledger())
         .args([world.gitea.url(), world.gitea.token(), &world.repo])
@@ -26,7 +27,7 @@ fn start(world: &World, point: Option<&str>) -> Child {
         .unwrap()
 }
 
-async fn submit(world: &World, tasks: usize) -> Vec<u64> {
+pub(crate) async fn submit(world: &World, tasks: usize) -> Vec<u64> {
     assert!(
         worker().exists(),
         "cargo build --examples --features sandbox,durable makes it"
@@ -46,7 +47,7 @@ async fn submit(world: &World, tasks: usize) -> Vec<u64> {
 }
 
 /// The agent: it takes the label off, says that it is on it, and closes the issue.
-fn play(world: &World, issues: &[u64], stop: &AtomicBool) {
+pub(crate) fn play(world: &World, issues: &[u64], stop: &AtomicBool) {
     while !stop.load(Ordering::SeqCst) {
         for &issue in issues {
             if world
@@ -63,8 +64,17 @@ fn play(world: &World, issues: &[u64], stop: &AtomicBool) {
     }
 }
 
+/// Tells the agent that it may go, also where a test has failed.
+struct Stops<'a>(&'a AtomicBool);
+
+impl Drop for Stops<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 /// Every task done by one attempt, with one hand-over and no label left.
-async fn check(world: &World, issues: &[u64]) {
+pub(crate) async fn check(world: &World, issues: &[u64]) {
     let visitor = world.builder(World::policy()).visit().await.unwrap();
     let all = visitor.list(true, 10_000).await.unwrap();
     assert_eq!(
@@ -92,9 +102,21 @@ async fn check(world: &World, issues: &[u64]) {
     }
 }
 
-#[tokio::test]
+/// Both modes of the server, and both kinds of ledgers.
+fn worlds() -> impl Iterator<Item = World> + Clone {
+    let files = VERSIONS.into_iter().map(World::new);
+    let servers = VERSIONS
+        .into_iter()
+        .map(|version| World::new(version).at(&Server::shared().schema()));
+    files.chain(servers)
+}
+
+// Whoever leaves a ledger does so on a thread of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_at_random() {
-    const TASKS: usize = 40;
+    const TASKS: usize = 20;
+    // So many at most before all is checked.
+    const AT_ONCE: usize = 25;
     let kills = std::env::var("TIMMY_KILLS").map_or(100, |kills| kills.parse().unwrap());
     let mut random = std::env::var("TIMMY_SEED").map_or_else(
         |_| u64::from(std::process::id()) << 20 | 1,
@@ -107,53 +129,67 @@ async fn killed_at_random() {
             .wrapping_add(1);
         (random >> 33) % below
     };
-    for version in VERSIONS {
-        let world = World::new(version);
+    let mut killed = 0;
+    for world in worlds().cycle() {
+        if killed >= kills {
+            break;
+        }
         let issues = submit(&world, TASKS).await;
+        let most = kills.min(killed + AT_ONCE);
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| {
             scope.spawn(|| play(&world, &issues, &stop));
+            let _stops = Stops(&stop);
             let mut workers = [start(&world, None), start(&world, None)];
-            for _ in 0..kills / VERSIONS.len() {
+            while killed < most {
                 // The length of a life is what is random here; nothing is waited for.
                 std::thread::sleep(Duration::from_millis(20 + next(150)));
+                let at_work = |worker: &mut Child| worker.try_wait().unwrap().is_none();
+                if !workers.iter_mut().any(at_work) {
+                    break; // All is done, and only who is at work can be killed.
+                }
                 let victim = &mut workers[usize::try_from(next(2)).unwrap()];
-                victim.kill().unwrap();
-                victim.wait().unwrap();
+                if at_work(victim) {
+                    victim.kill().unwrap();
+                    victim.wait().unwrap();
+                    killed += 1;
+                }
                 *victim = start(&world, None);
             }
             for worker in &mut workers {
                 assert!(worker.wait().unwrap().success());
             }
-            stop.store(true, Ordering::SeqCst);
         });
         check(&world, &issues).await;
+        println!("{killed} of {kills} killed");
     }
 }
 
-#[tokio::test]
+// Whoever leaves a ledger does so on a thread of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_at_every_commit() {
-    for point in [
+    let points = [
         "claim",
         "record",
         "send",
         "answered",
         "heartbeat",
         "take over",
-    ] {
-        for moment in ["before", "after"] {
-            let point = format!("{moment} {point}");
-            let world = World::new(VERSIONS[0]);
-            let issues = submit(&world, 3).await;
-            let stop = AtomicBool::new(false);
-            std::thread::scope(|scope| {
-                scope.spawn(|| play(&world, &issues, &stop));
-                let died = start(&world, Some(&point)).wait().unwrap();
-                assert!(!died.success(), "it did not come by at {point:?}");
-                assert!(start(&world, None).wait().unwrap().success(), "{point}");
-                stop.store(true, Ordering::SeqCst);
-            });
-            check(&world, &issues).await;
-        }
+    ];
+    let moments = ["before", "after"];
+    let points = points
+        .iter()
+        .flat_map(|point| moments.map(|moment| format!("{moment} {point}")));
+    for (point, world) in points.zip(worlds().cycle()) {
+        let issues = submit(&world, 3).await;
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| play(&world, &issues, &stop));
+            let _stops = Stops(&stop);
+            let died = start(&world, Some(&point)).wait().unwrap();
+            assert!(!died.success(), "it did not come by at {point:?}");
+            assert!(start(&world, None).wait().unwrap().success(), "{point}");
+        });
+        check(&world, &issues).await;
     }
 }

@@ -6,11 +6,18 @@
 mod agents;
 mod doctor;
 mod effects;
+mod failover;
 mod faults;
+#[path = "../ledger/forwarder.rs"]
+#[allow(dead_code, reason = "the ledger's tests need more of it")]
+mod forwarder;
 mod kills;
 mod lives;
 mod owner;
 mod page;
+#[path = "../ledger/postgres.rs"]
+#[allow(dead_code, reason = "the ledger's tests need more of it")]
+mod postgres;
 mod reviews;
 mod scene;
 mod world;

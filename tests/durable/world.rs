@@ -21,6 +21,7 @@ pub(crate) struct World {
     pub(crate) gitea: Sandbox,
     pub(crate) repo: String,
     folder: PathBuf,
+    place: PathBuf,
 }
 
 impl World {
@@ -35,15 +36,23 @@ impl World {
         }
         let folder = std::env::temp_dir().join(format!("durable-test-{}", Uuid::new_v4()));
         std::fs::create_dir(&folder).unwrap();
+        let place = folder.join("dispatch.db");
         Self {
             gitea,
             repo,
             folder,
+            place,
         }
     }
 
+    /// The same with its ledger at that URL.
+    pub(crate) fn at(mut self, url: &str) -> Self {
+        self.place = url.into();
+        self
+    }
+
     pub(crate) fn ledger(&self) -> PathBuf {
-        self.folder.join("dispatch.db")
+        self.place.clone()
     }
 
     pub(crate) fn settings(&self) -> Settings {

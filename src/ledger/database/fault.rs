@@ -22,6 +22,8 @@ impl From<sqlx::Error> for Fault {
                 // has brought since it was looked for.
                 Some("40001" | "40P01" | "55P03" | "23505") => Self::Again(error.to_string()),
                 Some(code) if is_lost(code) => Self::Lost(error.to_string()),
+                // PostgreSQL's, and SQLITE_FULL.
+                Some("53100" | "13") => Self::Final(LedgerError::Full(error.to_string())),
                 // SQLITE_CORRUPT, and that of an index.
                 Some("11" | "779") => Self::Final(LedgerError::Damaged(error.to_string())),
                 _ => Self::Final(LedgerError::Database(error.to_string())),
@@ -80,7 +82,11 @@ pub(super) fn is_coming(error: &sqlx::Error) -> bool {
 /// may come back: it is being restarted, another takes its place, or the way to it is mended.
 pub(super) fn may_pass(error: &sqlx::Error) -> bool {
     let lost = |code: Cow<'_, str>| is_lost(&code);
-    is_coming(error) || matches!(error, sqlx::Error::Io(_)) || code(error).is_some_and(lost)
+    let broke = matches!(
+        error,
+        sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::Tls(_)
+    );
+    is_coming(error) || broke || code(error).is_some_and(lost)
 }
 
 fn code(error: &sqlx::Error) -> Option<Cow<'_, str>> {
@@ -110,7 +116,7 @@ pub(super) fn advice(error: &sqlx::Error) -> &'static str {
         (sqlx::Error::Tls(_), _) => {
             "see to sslmode and sslrootcert in the URL, and the certificate"
         }
-        (sqlx::Error::Io(_), _) => {
+        (sqlx::Error::Io(_) | sqlx::Error::Protocol(_), _) => {
             "see that the host and the port of the URL are right, that PostgreSQL runs there and that \
              it can be reached from here"
         }

@@ -315,7 +315,10 @@ fn own<T>(result: std::result::Result<T, Fault>) -> std::result::Result<Result<T
         Err(Fault::Final(error))
             if !matches!(
                 error,
-                LedgerError::Database(_) | LedgerError::Unreadable(_) | LedgerError::Damaged(_)
+                LedgerError::Database(_)
+                    | LedgerError::Unreadable(_)
+                    | LedgerError::Damaged(_)
+                    | LedgerError::Full(_)
             ) =>
         {
             Ok(Err(error))
