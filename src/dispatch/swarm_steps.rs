@@ -253,12 +253,13 @@ impl<T: Transport> Steps for TaskSteps<'_, T> {
     }
 
     async fn gitea_client(&self, gitea: &GiteaPlace, timeout: Duration) -> Step<Client<T>, Self> {
-        Ok(Ok(Client {
-            transport: self.swarm.transport.clone(),
-            authorization: gitea.authorization.clone(),
+        let (transport, authorization) = (&self.swarm.transport, &gitea.authorization);
+        Ok(Ok(Client::new(
+            transport.clone(),
+            authorization.clone(),
             timeout,
-            secrets: self.secrets.clone(),
-        }))
+            self.secrets.clone(),
+        )))
     }
 
     async fn close(

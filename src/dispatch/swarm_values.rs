@@ -152,10 +152,10 @@ pub(super) fn gitea_place(settings: &Settings) -> Option<Result<GiteaPlace, Conf
 
 /// Gitea over a transport.
 pub(crate) struct Client<T> {
-    pub(super) transport: Arc<T>,
-    pub(super) authorization: String,
-    pub(super) timeout: Duration,
-    pub(super) secrets: Secrets,
+    transport: Arc<T>,
+    authorization: String,
+    timeout: Duration,
+    secrets: Secrets,
 }
 
 fn post_body(body: &Body<'_, Opaque>) -> (Vec<u8>, Repeat) {
@@ -195,6 +195,20 @@ fn post_body(body: &Body<'_, Opaque>) -> (Vec<u8>, Repeat) {
 }
 
 impl<T: Transport> Client<T> {
+    pub(crate) fn new(
+        transport: Arc<T>,
+        authorization: String,
+        timeout: Duration,
+        secrets: Secrets,
+    ) -> Self {
+        Self {
+            transport,
+            authorization,
+            timeout,
+            secrets,
+        }
+    }
+
     pub(super) async fn send<H: Host<Value = Opaque, Reply = Response>>(
         &self,
         method: Method,

@@ -100,12 +100,12 @@ impl<T: Transport> Watched for Watch<'_, T> {
         url: &str,
         read: impl FnOnce(&Response) -> Fallible<R, Self> + Send,
     ) -> Fallible<Option<R>, Self> {
-        let client = Client {
-            transport: self.swarm.transport.clone(),
-            authorization: format!("token {}", self.swarm.settings.gitea_token),
-            timeout: watch::TIMEOUT,
-            secrets: self.secrets.clone(),
-        };
+        let client = Client::new(
+            self.swarm.transport.clone(),
+            format!("token {}", self.swarm.settings.gitea_token),
+            watch::TIMEOUT,
+            self.secrets.clone(),
+        );
         let answer = client.send::<Self>(Method::Get, url, None).await?;
         read(&answer).map(Some)
     }

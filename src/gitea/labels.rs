@@ -189,16 +189,18 @@ async fn find<H: Host, C: GiteaClient<H>>(
         }
         let labels = reply.labels_named(label)?;
         seen += labels.entries;
+        ids.extend(labels.ids);
+        // One of several that bear the name may stand on the next page only where the last bears it.
+        if labels.entries == 0 || (!ids.is_empty() && !labels.found_last) {
+            break;
+        }
         if page == 1 {
             page_size = labels.entries;
             total = reply
                 .header("x-total-count")
                 .and_then(|count| count.trim().parse::<u64>().ok());
         }
-        let last_is_it = labels.found_last;
-        ids.extend(labels.ids);
-        let more = labels.entries > 0 && total.is_some_and(|total| total > seen);
-        if !more || (!ids.is_empty() && !last_is_it) {
+        if total.is_none_or(|total| total <= seen) {
             break;
         }
     }

@@ -12,7 +12,6 @@ use pyo3::types::{PyDict, PyList, PyString, PyTuple, PyType};
 use super::drive::Slot;
 use super::host::PyHost;
 use super::reply::PyReply;
-use super::runtime;
 use super::seams::{Name, Seams};
 use super::values::{PyValue, failure, text_of};
 use crate::dispatch::host::{Body, Failure, Fallible, GiteaClient, Host, Value};
@@ -30,7 +29,7 @@ struct Opened {
 pub(super) struct PyClient {
     seams: Py<Seams>,
     slot: Arc<Slot>,
-    timeout: u64,
+    timeout: Duration,
     authorization: Option<String>,
     headers: Option<Py<PyAny>>,
     opened: Mutex<Option<Opened>>,
@@ -46,7 +45,7 @@ impl PyClient {
         Self {
             seams: Python::attach(|py| host.seams.clone_ref(py)),
             slot: host.slot.clone(),
-            timeout: timeout.as_secs(),
+            timeout,
             authorization,
             headers,
             opened: Mutex::new(None),
@@ -61,6 +60,10 @@ impl PyClient {
             client,
         });
         made
+    }
+
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
     }
 
     fn client(&self) -> Option<PyValue> {
@@ -105,7 +108,7 @@ impl PyClient {
     async fn open(&self, factory: PyValue) -> PyResult<PyValue> {
         let (manager, entering) = Python::attach(|py| -> PyResult<_> {
             let keywords = PyDict::new(py);
-            keywords.set_item(intern!(py, "timeout"), self.timeout)?;
+            keywords.set_item(intern!(py, "timeout"), self.timeout.as_secs())?;
             let manager = factory.0.bind(py).call((), Some(&keywords))?;
             let entering = call_special(&manager, intern!(py, "__aenter__"), [])?;
             Ok((manager.unbind(), entering.unbind()))
@@ -161,7 +164,7 @@ impl PyClient {
             authorization: self.authorization.clone(),
             headers: Vec::new(),
             body,
-            timeout: Duration::from_secs(self.timeout),
+            timeout: self.timeout,
             repeat,
         };
         send(&self.slot, request)
@@ -311,24 +314,9 @@ pub(super) fn raised<T>(result: &Result<T, Failure<PyValue, PyErr>>) -> Option<P
 
 /// A request on the native transport, awaited by asyncio.
 pub(super) async fn send(slot: &Slot, request: Request) -> PyResult<Result<Response, SendError>> {
-    let answer = Arc::new(Mutex::new(None));
-    let filled = answer.clone();
-    let waiting = Python::attach(|py| -> PyResult<Py<PyAny>> {
-        let sending = |transport: Native| async move {
-            // Boxed, for what is spawned is moved from place to place.
-            let sent = Box::pin(transport.send(request)).await;
-            *filled.lock().unwrap_or_else(PoisonError::into_inner) = Some(sent);
-        };
-        Ok(runtime::awaitable(py, sending)?.unbind())
-    })?;
-    slot.ask(waiting).await?;
-    let sent = answer.lock().unwrap_or_else(PoisonError::into_inner).take();
-    Ok(sent.unwrap_or_else(|| {
-        Err(SendError::Broken {
-            host: "the dispatcher".to_owned(),
-            reason: "it is shutting down".to_owned(),
-        })
-    }))
+    // Boxed, for what is spawned is moved from place to place.
+    let sending = |transport: Native| Box::pin(async move { transport.send(request).await });
+    slot.wait(sending).await
 }
 
 /// The document as it can be encoded, where its lone surrogates are why it could not.

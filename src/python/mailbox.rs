@@ -13,8 +13,8 @@ use pyo3::types::PyWeakrefReference;
 
 use super::runtime::Inside;
 
-/// What is to be done in the thread of the loop.
-pub(super) type Job = Box<dyn FnOnce() + Send>;
+/// What is to be done in the thread of the loop. An error is what a callback of the loop raises.
+pub(super) type Job = Box<dyn FnOnce(Python<'_>) -> PyResult<()> + Send>;
 
 /// Where the results for one event loop go.
 #[derive(Clone)]
@@ -75,21 +75,24 @@ struct Callback(Mutex<Option<Job>>);
 
 #[pymethods]
 impl Callback {
-    fn __call__(&self) {
+    fn __call__(&self, py: Python<'_>) -> PyResult<()> {
         let job = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        in_loop(job);
+        in_loop(py, job)
     }
 }
 
-/// Does jobs in the thread of their loop.
-fn in_loop(jobs: impl IntoIterator<Item = Job>) {
+/// Does all jobs in the thread of their loop; the first error is what is raised.
+fn in_loop(py: Python<'_>, jobs: impl IntoIterator<Item = Job>) -> PyResult<()> {
     // The interpreter ends, and nobody waits any longer.
     let Ok(_inside) = Inside::enter() else {
-        return;
+        return Ok(());
     };
+    let mut all = Ok(());
     for job in jobs {
-        job();
+        let done = job(py);
+        all = all.and(done);
     }
+    all
 }
 
 /// The results for one event loop, and the bell.
@@ -128,10 +131,10 @@ struct Listener(Arc<Mailbox>);
 #[cfg(unix)]
 #[pymethods]
 impl Listener {
-    fn __call__(&self) {
+    fn __call__(&self, py: Python<'_>) -> PyResult<()> {
         self.0.bell.silence();
         let jobs = std::mem::take(&mut *self.0.jobs());
-        in_loop(jobs);
+        in_loop(py, jobs)
     }
 }
 

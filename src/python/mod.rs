@@ -18,6 +18,7 @@ mod durable;
 mod flow;
 mod host;
 mod infer;
+mod label;
 mod mailbox;
 mod rank;
 mod reply;
@@ -26,6 +27,7 @@ mod sandbox;
 mod seams;
 mod steps;
 mod values;
+mod waiting;
 mod watch;
 
 #[pymodule]

@@ -8,6 +8,7 @@ use pyo3::types::{PyDict, PyString};
 
 use super::client::{self, PyClient};
 use super::host::{PyGitea, PyHost, SHOWN_TITLE, assignment_comment, join};
+use super::label;
 use super::reply::PyReply;
 use super::values::{PyValue, failure, first};
 use crate::channel;
@@ -288,6 +289,9 @@ impl Steps for PyHost {
             } else {
                 Err(self.unexplained())
             });
+        }
+        if let Some(applied) = label::apply_natively(self, client, gitea, label).await? {
+            return Ok(applied);
         }
         let color = self.value(gitea::DEFAULT_COLOR);
         let repo = gitea.repo.text();

@@ -464,8 +464,8 @@ async def dispatch_task(
     refused = _validate_task(title, task_type, agent, issue_number)
     if refused:
         return refused
-    known_type = _member(TaskType, task_type, "task type", TaskType)
-    known_agent = _member(AgentType, agent, "agent", AGENT_REGISTRY)
+    known_type = _member(TaskType, task_type, "task type", TaskType) if task_type else None
+    known_agent = _member(AgentType, agent, "agent", AGENT_REGISTRY) if agent else None
     decided = None if known_type else _decide(title, description)
     flow = _seams.dispatch_task(
         title,
@@ -501,8 +501,6 @@ def _decide(title: Any, description: Any) -> _inference.Decision | None:
 
 def _member(members: type[StrEnum], given: Any, what: str, known: Iterable[Any]) -> Any:
     """Return the member of that name, or the key of the registry; ValueError for a stranger."""
-    if not given:
-        return None
     if isinstance(given, members):
         return given
     if isinstance(given, str) and given in set(members):

@@ -69,18 +69,15 @@ impl Call {
     /// Cancels the task.
     fn withdraw(&self) {
         let stage = Arc::clone(&self.stage);
-        self.results.post(Box::new(move || {
+        self.results.post(Box::new(move |py| {
             let before = std::mem::replace(
                 &mut *stage.lock().unwrap_or_else(PoisonError::into_inner),
                 Stage::Withdrawn,
             );
             if let Stage::Begun(task) = before {
-                Python::attach(|py| {
-                    if let Err(error) = task.call_method0(py, intern!(py, "cancel")) {
-                        error.write_unraisable(py, None);
-                    }
-                });
+                task.call_method0(py, intern!(py, "cancel"))?;
             }
+            Ok(())
         }));
     }
 }
@@ -108,23 +105,25 @@ impl Function {
         };
         let stage = Arc::clone(&call.stage);
         call.results
-            .post(Box::new(move || self.begin(&text, sender, &stage)));
+            .post(Box::new(move |py| self.begin(py, &text, sender, &stage)));
         call
     }
 
-    fn begin(&self, text: &str, sender: oneshot::Sender<String>, stage: &Mutex<Stage>) {
+    fn begin(
+        &self,
+        py: Python<'_>,
+        text: &str,
+        sender: oneshot::Sender<String>,
+        stage: &Mutex<Stage>,
+    ) -> PyResult<()> {
         let lock = || stage.lock().unwrap_or_else(PoisonError::into_inner);
         if matches!(*lock(), Stage::Withdrawn) {
-            return;
+            return Ok(());
         }
-        Python::attach(|py| {
-            let begun = Bound::new(py, Answer(Mutex::new(Some(sender))))
-                .and_then(|answer| self.begin.call1(py, (text, answer)));
-            match begun {
-                Ok(task) => *lock() = Stage::Begun(task),
-                Err(error) => error.write_unraisable(py, Some(self.begin.bind(py))),
-            }
-        });
+        let answer = Bound::new(py, Answer(Mutex::new(Some(sender))))?;
+        let task = self.begin.call1(py, (text, answer))?;
+        *lock() = Stage::Begun(task);
+        Ok(())
     }
 }
 

@@ -41,7 +41,7 @@ impl LogLines {
         let mut loops = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         while let Some(newest) = loops.last() {
             let text = text.to_owned();
-            if newest.post(Box::new(move || log(level, &text))) {
+            if newest.post(Box::new(move |py| log(py, level, &text))) {
                 return;
             }
             loops.pop();
@@ -49,14 +49,10 @@ impl LogLines {
     }
 }
 
-fn log(level: u8, text: &str) {
-    Python::attach(|py| {
-        let calls = py.import("timmy.dispatcher.durable._calls");
-        let logged = calls.and_then(|calls| calls.call_method1("log", (level, text)));
-        if let Err(error) = logged {
-            error.write_unraisable(py, None);
-        }
-    });
+fn log(py: Python<'_>, level: u8, text: &str) -> PyResult<()> {
+    let calls = py.import("timmy.dispatcher.durable._calls")?;
+    calls.call_method1("log", (level, text))?;
+    Ok(())
 }
 
 /// Passes on what the dispatcher says, and nothing of the libraries that it uses.
