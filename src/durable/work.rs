@@ -1,6 +1,7 @@
 //! What a working process does: claim, send, look for, raise what is due, take over.
 
 use std::sync::{Arc, PoisonError};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -205,6 +206,17 @@ impl<T: Transport> Worker<T> {
     }
 }
 
+/// Goes on with an effect for as long as the lease lasts: who was asleep in the middle of it, and
+/// wakes after others took over, takes no further step.
+async fn leased<V>(ledger: &Ledger, effect: impl Future<Output = V>) -> Option<V> {
+    let mut effect = std::pin::pin!(effect);
+    std::future::poll_fn(|context| match ledger.lease_left() {
+        Duration::ZERO => Poll::Ready(None),
+        _ => effect.as_mut().poll(context).map(Some),
+    })
+    .await
+}
+
 /// Carries an effect out, or looks for it, and keeps what came of it.
 async fn carry<T: Transport>(
     inner: &Inner<T>,
@@ -224,9 +236,15 @@ async fn carry<T: Transport>(
         ledger.answered(errand, later).await?;
         return Ok(());
     }
-    let outcome = match look {
-        false => effects.carry_out(errand).await,
-        true => effects.look_for(errand).await,
+    let effect = async {
+        match look {
+            false => effects.carry_out(errand).await,
+            true => effects.look_for(errand).await,
+        }
+    };
+    let Some(outcome) = leased(ledger, effect).await else {
+        // Whoever took over looks for it.
+        return Ok(());
     };
     if let Some(held) = effects.conclude(errand, outcome).await? {
         hold(ledger, &held.repo, &held.reason).await?;
@@ -248,4 +266,22 @@ pub(super) async fn hold(ledger: &Ledger, repo: &str, reason: &str) -> Result<()
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::Options;
+
+    #[tokio::test]
+    async fn without_a_lease_an_effect_takes_no_step() {
+        let file = std::env::temp_dir().join(format!("leased-{}.db", uuid::Uuid::now_v7()));
+        let holds = Ledger::open(&file, Vec::new(), Options::default());
+        assert_eq!(leased(&holds.await.unwrap(), async { 1 }).await, Some(1));
+        // Who visits has none.
+        let lost = Ledger::visit(&file, Options::default()).await.unwrap();
+        let step = async { unreachable!("it is not polled") };
+        assert_eq!(leased::<u8>(&lost, step).await, None);
+        std::fs::remove_file(file).unwrap();
+    }
 }

@@ -1,8 +1,6 @@
 //! Whole lives while the PostgreSQL below them dies, goes back, or has no room.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use sqlx::{Connection, PgConnection};
@@ -15,7 +13,7 @@ use timmy_dispatcher::task::AgentName;
 use tokio::task::spawn_blocking;
 
 use crate::forwarder::Forwarder;
-use crate::kills::{check, play, start, submit};
+use crate::kills::{agent_of, check, start, submit};
 use crate::postgres::Server;
 use crate::world::{VERSIONS, World, ended, until};
 
@@ -26,26 +24,6 @@ async fn told(mut server: Server, what: &'static str) -> Server {
         server
     });
     told.await.unwrap()
-}
-
-/// Sets what it holds when it is dropped.
-struct Stops(Arc<AtomicBool>);
-
-impl Drop for Stops {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
-}
-
-/// Does what the agent does about those issues.
-fn agent_of(world: &Arc<World>, issues: &[u64]) -> (JoinHandle<()>, Stops) {
-    let stop = Arc::new(AtomicBool::new(false));
-    let stops = Stops(Arc::clone(&stop));
-    let (world, issues) = (Arc::clone(world), issues.to_vec());
-    (
-        std::thread::spawn(move || play(&world, &issues, &stop)),
-        stops,
-    )
 }
 
 async fn at_work(place: &str) -> usize {

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use timmy_dispatcher::durable::Wishes;
@@ -19,8 +21,13 @@ fn worker() -> PathBuf {
 }
 
 pub(crate) fn start(world: &World, point: Option<&str>) -> Child {
+    start_at(world, &world.ledger(), point)
+}
+
+/// A worker that reaches the ledger some other way.
+pub(crate) fn start_at(world: &World, ledger: &Path, point: Option<&str>) -> Child {
     Command::new(worker())
-        .arg(world.ledger())
+        .arg(ledger)
         .args([world.gitea.url(), world.gitea.token(), &world.repo])
         .args(point)
         .spawn()
@@ -47,7 +54,7 @@ pub(crate) async fn submit(world: &World, tasks: usize) -> Vec<u64> {
 }
 
 /// The agent: it takes the label off, says that it is on it, and closes the issue.
-pub(crate) fn play(world: &World, issues: &[u64], stop: &AtomicBool) {
+fn play(world: &World, issues: &[u64], stop: &AtomicBool) {
     while !stop.load(Ordering::SeqCst) {
         for &issue in issues {
             if world
@@ -65,12 +72,23 @@ pub(crate) fn play(world: &World, issues: &[u64], stop: &AtomicBool) {
 }
 
 /// Tells the agent that it may go, also where a test has failed.
-struct Stops<'a>(&'a AtomicBool);
+pub(crate) struct Stops(Arc<AtomicBool>);
 
-impl Drop for Stops<'_> {
+impl Drop for Stops {
     fn drop(&mut self) {
         self.0.store(true, Ordering::SeqCst);
     }
+}
+
+/// Does what the agent does about those issues, for as long as the second is held.
+pub(crate) fn agent_of(world: &Arc<World>, issues: &[u64]) -> (JoinHandle<()>, Stops) {
+    let stop = Arc::new(AtomicBool::new(false));
+    let stops = Stops(Arc::clone(&stop));
+    let (world, issues) = (Arc::clone(world), issues.to_vec());
+    (
+        std::thread::spawn(move || play(&world, &issues, &stop)),
+        stops,
+    )
 }
 
 /// Every task done by one attempt, with one hand-over and no label left.
@@ -103,7 +121,7 @@ pub(crate) async fn check(world: &World, issues: &[u64]) {
 }
 
 /// Both modes of the server, and both kinds of ledgers.
-fn worlds() -> impl Iterator<Item = World> + Clone {
+pub(crate) fn worlds() -> impl Iterator<Item = World> + Clone {
     let files = VERSIONS.into_iter().map(World::new);
     let servers = VERSIONS
         .into_iter()
@@ -114,10 +132,9 @@ fn worlds() -> impl Iterator<Item = World> + Clone {
 // Whoever leaves a ledger does so on a thread of its own.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_at_random() {
-    const TASKS: usize = 20;
-    // So many at most before all is checked.
-    const AT_ONCE: usize = 25;
     let kills = std::env::var("TIMMY_KILLS").map_or(100, |kills| kills.parse().unwrap());
+    // So many at most before all is brought to its end and looked at.
+    let at_once = (kills / 40).max(25);
     let mut random = std::env::var("TIMMY_SEED").map_or_else(
         |_| u64::from(std::process::id()) << 20 | 1,
         |seed| seed.parse().unwrap(),
@@ -134,32 +151,31 @@ async fn killed_at_random() {
         if killed >= kills {
             break;
         }
-        let issues = submit(&world, TASKS).await;
-        let most = kills.min(killed + AT_ONCE);
-        let stop = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            scope.spawn(|| play(&world, &issues, &stop));
-            let _stops = Stops(&stop);
-            let mut workers = [start(&world, None), start(&world, None)];
-            while killed < most {
-                // The length of a life is what is random here; nothing is waited for.
-                std::thread::sleep(Duration::from_millis(20 + next(150)));
-                let at_work = |worker: &mut Child| worker.try_wait().unwrap().is_none();
-                if !workers.iter_mut().any(at_work) {
-                    break; // All is done, and only who is at work can be killed.
-                }
-                let victim = &mut workers[usize::try_from(next(2)).unwrap()];
-                if at_work(victim) {
-                    victim.kill().unwrap();
-                    victim.wait().unwrap();
-                    killed += 1;
-                }
-                *victim = start(&world, None);
+        let issues = submit(&world, at_once * 4 / 5).await;
+        let most = kills.min(killed + at_once);
+        let world = Arc::new(world);
+        let (agent, stops) = agent_of(&world, &issues);
+        let mut workers = [start(&world, None), start(&world, None)];
+        while killed < most {
+            // The length of a life is what is random here; nothing is waited for.
+            std::thread::sleep(Duration::from_millis(20 + next(150)));
+            let at_work = |worker: &mut Child| worker.try_wait().unwrap().is_none();
+            if !workers.iter_mut().any(at_work) {
+                break; // All is done, and only who is at work can be killed.
             }
-            for worker in &mut workers {
-                assert!(worker.wait().unwrap().success());
+            let victim = &mut workers[usize::try_from(next(2)).unwrap()];
+            if at_work(victim) {
+                victim.kill().unwrap();
+                victim.wait().unwrap();
+                killed += 1;
             }
-        });
+            *victim = start(&world, None);
+        }
+        for worker in &mut workers {
+            assert!(worker.wait().unwrap().success());
+        }
+        drop(stops);
+        agent.join().unwrap();
         check(&world, &issues).await;
         println!("{killed} of {kills} killed");
     }
@@ -182,14 +198,13 @@ async fn killed_at_every_commit() {
         .flat_map(|point| moments.map(|moment| format!("{moment} {point}")));
     for (point, world) in points.zip(worlds().cycle()) {
         let issues = submit(&world, 3).await;
-        let stop = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            scope.spawn(|| play(&world, &issues, &stop));
-            let _stops = Stops(&stop);
-            let died = start(&world, Some(&point)).wait().unwrap();
-            assert!(!died.success(), "it did not come by at {point:?}");
-            assert!(start(&world, None).wait().unwrap().success(), "{point}");
-        });
+        let world = Arc::new(world);
+        let (agent, stops) = agent_of(&world, &issues);
+        let died = start(&world, Some(&point)).wait().unwrap();
+        assert!(!died.success(), "it did not come by at {point:?}");
+        assert!(start(&world, None).wait().unwrap().success(), "{point}");
+        drop(stops);
+        agent.join().unwrap();
         check(&world, &issues).await;
     }
 }

@@ -1,6 +1,6 @@
 //! A sandbox with a repo and agents' accounts, a folder for a ledger, and dispatchers over them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -79,11 +79,16 @@ impl World {
     }
 
     pub(crate) fn builder(&self, policy: Policy) -> Builder {
+        self.builder_at(&self.place, policy)
+    }
+
+    /// With another ledger.
+    pub(crate) fn builder_at(&self, ledger: &Path, policy: Policy) -> Builder {
         let account = |login: &str| AgentOptions {
             gitea_user: Some(login.to_owned()),
             ..AgentOptions::default()
         };
-        Builder::new(self.ledger(), self.settings())
+        Builder::new(ledger, self.settings())
             .policy(policy)
             .agent(AgentName::KIMI_CODE, account("kimi"))
             .agent(AgentName::CLAUDE_CODE, account("claude"))
