@@ -81,7 +81,7 @@ impl Slot {
                     let _ = done.send(future.await);
                 }
             };
-            Ok(super::runtime::awaitable(py, waiting)?.into_any().unbind())
+            Ok(super::runtime::awaitable(py, waiting)?.unbind())
         })?;
         self.ask(waiting).await?;
         result

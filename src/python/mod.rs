@@ -27,7 +27,6 @@ mod sandbox;
 mod seams;
 mod steps;
 mod values;
-mod waiting;
 mod watch;
 
 #[pymodule]

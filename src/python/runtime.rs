@@ -1,22 +1,28 @@
 //! The tokio runtime behind Python: one per process, gone before the interpreter is.
 //!
-//! It belongs to a process id, for a forked child has none of its parent's threads, and is shut down
-//! by `atexit`. Its thread never waits for the GIL: results go to the mailbox of their event loop,
+//! The stock runtime of pyo3-async-runtimes does not survive `fork`, and at exit its threads meet
+//! an interpreter that is shutting down. This one belongs to a process id and is shut down by
+//! `atexit`. Its thread never waits for the GIL: results go to the mailbox of their event loop,
 //! which the loop empties itself.
 
+use std::any::Any;
+use std::cell::RefCell;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 use std::thread::ThreadId;
 use std::time::Duration;
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::exceptions::asyncio::CancelledError;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
+use pyo3_async_runtimes::TaskLocals;
+use pyo3_async_runtimes::generic::{self, ContextExt};
+use tokio::runtime::Handle;
 
 use super::durable::LogLines;
 use super::mailbox::{Mailboxes, Results};
-use super::waiting::Waiting;
 use crate::http::Native;
 
 struct Process {
@@ -132,7 +138,7 @@ fn start(id: u32) -> std::io::Result<Process> {
 
 /// Where the results for the running loop go.
 pub(super) fn results(py: Python<'_>) -> PyResult<Results> {
-    let running = running_loop(py)?;
+    let running = pyo3_async_runtimes::get_running_loop(py)?;
     let mailboxes = with_process(|process| process.mailboxes.clone())?;
     mailboxes.of(&running)
 }
@@ -164,24 +170,134 @@ pub(super) fn shut_down(py: Python<'_>) {
     });
 }
 
-/// Runs a future of the core, which may use the transport of this process; asyncio can wait for it.
+/// What pyo3-async-runtimes spawns on.
+struct OfThisProcess;
+
+struct Spawned(Option<tokio::task::JoinHandle<()>>);
+struct SpawnError(Option<tokio::task::JoinError>);
+
+impl generic::JoinError for SpawnError {
+    fn is_panic(&self) -> bool {
+        self.0
+            .as_ref()
+            .is_some_and(tokio::task::JoinError::is_panic)
+    }
+
+    fn into_panic(self) -> Box<dyn Any + Send + 'static> {
+        match self.0.map(tokio::task::JoinError::try_into_panic) {
+            Some(Ok(panic)) => panic,
+            _ => Box::new("no panic"),
+        }
+    }
+}
+
+impl Future for Spawned {
+    type Output = Result<(), SpawnError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.0.as_mut() {
+            Some(handle) => Pin::new(handle)
+                .poll(context)
+                .map_err(|error| SpawnError(Some(error))),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+tokio::task_local! {
+    static RESULTS: Results;
+}
+
+thread_local! {
+    /// Where what is being spawned from Python runs, and where its results go: pyo3-async-runtimes
+    /// does not pass the loop on.
+    static SPAWNING_FOR: RefCell<Option<(Handle, Results)>> = const { RefCell::new(None) };
+}
+
+impl generic::Runtime for OfThisProcess {
+    type JoinError = SpawnError;
+    type JoinHandle = Spawned;
+
+    fn spawn<F>(future: F) -> Spawned
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        if let Ok(results) = RESULTS.try_with(Clone::clone) {
+            return Spawned(Some(tokio::spawn(RESULTS.scope(results, future))));
+        }
+        let spawn = |(tokio, results): (Handle, _)| tokio.spawn(RESULTS.scope(results, future));
+        Spawned(SPAWNING_FOR.take().map(spawn))
+    }
+
+    fn spawn_blocking<F>(job: F) -> Spawned
+    where
+        F: FnOnce() + Send + 'static,
+    {
+        let job = Box::new(move |_: Python<'_>| {
+            job();
+            Ok(())
+        });
+        let _left = RESULTS.try_with(|results| results.post(job));
+        Spawned(None)
+    }
+}
+
+impl ContextExt for OfThisProcess {
+    fn scope<F, R>(_locals: TaskLocals, future: F) -> Pin<Box<dyn Future<Output = R> + Send>>
+    where
+        F: Future<Output = R> + Send + 'static,
+    {
+        Box::pin(future)
+    }
+
+    fn get_task_locals() -> Option<TaskLocals> {
+        None
+    }
+}
+
+/// An event loop as seen from one of its own callbacks, which is where results are handed over.
+#[pyclass(frozen)]
+struct OwnLoop(Py<PyAny>);
+
+#[pymethods]
+impl OwnLoop {
+    fn create_future<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.0
+            .bind(py)
+            .call_method0(pyo3::intern!(py, "create_future"))
+    }
+
+    /// Calls at once: the thread is the right one already.
+    #[staticmethod]
+    #[pyo3(signature = (callback, *args, **_kwargs))]
+    fn call_soon_threadsafe(
+        callback: &Bound<'_, PyAny>,
+        args: &Bound<'_, pyo3::types::PyTuple>,
+        _kwargs: Option<&Bound<'_, pyo3::types::PyDict>>,
+    ) -> PyResult<()> {
+        callback.call1(args).map(drop)
+    }
+}
+
+/// Runs a future of the core, which may use the transport of this process, and gives asyncio a
+/// future that completes with it.
 pub(super) fn awaitable<'py, F>(
     py: Python<'py>,
     future: impl FnOnce(Native) -> F,
-) -> PyResult<Bound<'py, Waiting>>
+) -> PyResult<Bound<'py, PyAny>>
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let running = running_loop(py)?;
+    let running = pyo3_async_runtimes::get_running_loop(py)?;
     let (tokio, transport, mailboxes) = with_process(|process| {
         let tokio = process.tokio.handle().clone();
         (tokio, process.transport.clone(), process.mailboxes.clone())
     })?;
-    let results = mailboxes.of(&running)?;
-    Waiting::spawn(running, results, &tokio, future(transport))
-}
-
-fn running_loop(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
-    static RUNNING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    RUNNING.import(py, "asyncio", "get_running_loop")?.call0()
+    SPAWNING_FOR.set(Some((tokio, mailboxes.of(&running)?)));
+    let locals = TaskLocals::new(Bound::new(py, OwnLoop(running.unbind()))?.into_any());
+    let future = future(transport);
+    generic::future_into_py_with_locals::<OfThisProcess, _, _>(py, locals, async move {
+        future.await;
+        Ok(())
+    })
 }
