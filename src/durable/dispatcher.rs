@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::inner::{Inner, Stage};
 use super::order::Order;
-use super::plan::{Planned, Refused, Wishes};
+use super::plan::{Planned, Refused, Wishes, check_named};
 use crate::dispatch::{ConfigError, Task};
 use crate::http::{Native, Transport};
 use crate::ledger::machine::Event;
@@ -272,7 +272,7 @@ impl<T: Transport> Dispatcher<T> {
     /// # Errors
     /// [`LedgerError::Database`].
     pub async fn relocate(&self, from: &str, to: &str) -> Result<usize, DispatcherError> {
-        crate::dispatch::check_repo(to)?;
+        check_named(to)?;
         let moved = self.ledger().relocate(from, to).await?;
         self.0.wake.notify_one();
         Ok(moved)

@@ -95,7 +95,11 @@ impl Team {
         let has_issue = task.issue_number.is_some();
         let mut subject = None;
         if let Some(issue) = task.issue_number {
-            let base = self.gitea(repo)?;
+            let base = self.gitea()?;
+            match &wishes.repo {
+                Some(named) => check_named(named)?,
+                None => check_repo(repo).map_err(|wrong| Refused(wrong.to_string()))?,
+            }
             subject = Some(format!("{base}/{}#{issue}", repo.to_lowercase()));
         }
         let gates = wishes.gates.as_ref().unwrap_or(&self.policy.gates).clone();
@@ -222,7 +226,7 @@ impl Team {
     }
 
     /// The address of Gitea, where it can be used.
-    fn gitea(&self, repo: &str) -> Result<String, Refused> {
+    fn gitea(&self) -> Result<String, Refused> {
         let settings = &self.settings;
         if !settings.gitea_enabled {
             return Err(Refused("Gitea is switched off: GITEA_ENABLED".to_owned()));
@@ -233,9 +237,14 @@ impl Team {
             ));
         }
         let base = api_base(&settings.gitea_url).map_err(|wrong| Refused(wrong.to_string()))?;
-        check_repo(repo).map_err(|wrong| Refused(wrong.to_string()))?;
         Ok(crate::http::redact_url(&base))
     }
+}
+
+/// A repository that was named, and is not that of the settings.
+pub(super) fn check_named(repo: &str) -> Result<(), Refused> {
+    let why = |_| Refused(format!("the repository {repo:?} must be owner/name"));
+    check_repo(repo).map_err(why)
 }
 
 /// What the ledger has to know of an agent.
@@ -342,6 +351,15 @@ mod tests {
         );
         let no_token = |team: &mut Team| team.settings.gitea_token.clear();
         assert!(said(&no_token, design().issue(1)).contains("GITEA_TOKEN"));
+        let elsewhere = Wishes {
+            repo: Some("swarm".to_owned()),
+            ..Wishes::default()
+        };
+        let refused = team().plan(&design().issue(1), &elsewhere).unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "the repository \"swarm\" must be owner/name"
+        );
         let no_repo = |team: &mut Team| team.settings.gitea_repo.clear();
         assert!(said(&no_repo, design().issue(1)).contains("GITEA_REPO"));
         let off = |team: &mut Team| team.settings.gitea_enabled = false;

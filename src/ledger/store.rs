@@ -305,7 +305,7 @@ pub enum LedgerError {
     /// The database failed. Whether the last change was kept is not known; giving it again is safe.
     #[error("the ledger's database: {0}")]
     Database(String),
-    /// There is no connection to the database.
+    /// There is no connection to the database, or the file cannot be opened.
     #[error("no connection to the ledger at {place}: {why}; {advice}")]
     Unreachable {
         /// Where, without a user and a password.

@@ -9,7 +9,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, PgConnection};
 
-use super::fault::{advice, is_coming, may_pass};
+use super::fault::{advice, file_advice, is_coming, may_pass};
 use super::{Connection, inherited, migrate};
 use crate::ledger::store::LedgerError;
 
@@ -246,7 +246,7 @@ impl Database {
             sqlx::Error::Database(inner) if inner.code().as_deref() == Some("26") => {
                 LedgerError::Foreign(self.place.to_string())
             }
-            _ => error.into(),
+            _ => self.unreachable(error),
         }
     }
 
@@ -280,11 +280,15 @@ impl Database {
 
     /// Why there is no connection, and what to do.
     fn unreachable(&self, error: sqlx::Error) -> LedgerError {
-        match &self.kind {
-            Kind::Sqlite(_) => error.into(),
-            Kind::Postgres { .. } => LedgerError::Unreachable {
+        let advice = match &self.kind {
+            Kind::Sqlite(_) => file_advice(&error),
+            Kind::Postgres { .. } => Some(advice(&error)),
+        };
+        match advice {
+            None => error.into(),
+            Some(advice) => LedgerError::Unreachable {
                 place: self.place.to_string(),
-                advice: advice(&error),
+                advice,
                 why: error.to_string(),
             },
         }

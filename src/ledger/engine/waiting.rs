@@ -137,12 +137,12 @@ fn why_queued(around: &Around, taken: i64, reason: &str, name: &str) -> String {
     if around.pauses.iter().any(|paused| paused == name) {
         return format!("{name} is paused");
     }
+    if !around.handled.iter().any(|handled| handled == name) {
+        return format!("{reason}; no running process handles {name}");
+    }
     if taken >= i64::from(agent.max_concurrent) {
         let slots = agent.max_concurrent;
         return format!("no free slot of {name}: {taken} of {slots} are taken");
-    }
-    if !around.handled.iter().any(|handled| handled == name) {
-        return format!("{reason}; no running process handles {name}");
     }
     format!("{reason}; not claimed yet")
 }

@@ -73,6 +73,15 @@ def test_what_is_submitted_is_listed_and_shown(ledger):
     assert f"{record['id'][-8:]}  pending queued" in table
 
 
+def test_where_an_agent_takes_tasks_is_an_option_or_in_the_environment(ledger):
+    given = "agent_api=http://agents.example/"
+    assert (
+        submitted(ledger, "submit", "Survey it", "--agent-endpoint", given)["agent"] == "agent_api"
+    )
+    ran = ledger("submit", "Survey it", TIMMY_AGENT_ENDPOINTS=given)
+    assert ran.returncode == 0, ran.stderr
+
+
 def test_the_same_issue_is_the_same_dispatch(ledger):
     first = submitted(ledger, *SUBMIT)
     again = submitted(ledger, "submit", "Something else", "--issue", "1")
@@ -115,11 +124,12 @@ def test_a_dry_run_keeps_and_makes_nothing(ledger):
 @pytest.mark.parametrize(
     ("arguments", "variables", "said"),
     [
-        (("submit", "Design it"), {}, "issue_number"),
+        (("submit", "Design it"), {}, "give `issue_number` (--issue N)"),
         (("submit", " "), {}, "title"),
         (SUBMIT, {"GITEA_TOKEN": ""}, "GITEA_TOKEN"),
         (SUBMIT, {"GITEA_REPO": "swarm"}, "GITEA_REPO"),
-        (("submit", "Survey it"), {}, "endpoint"),
+        (("submit", "Survey it"), {}, "--agent-endpoint AGENT=URL"),
+        (("submit", "Survey it", "--agent-endpoint", "bob=x"), {}, "unknown agent 'bob'"),
         ((*SUBMIT, "--busy", "panic"), {}, "fallback"),
         ((*SUBMIT, "--agent", "nobody"), {}, "claude_code"),
         (("list", "--status", "lost"), {}, "pending"),

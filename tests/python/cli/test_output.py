@@ -119,3 +119,15 @@ def test_a_reader_that_has_gone_is_no_noise(command, arguments):
     assert b"Traceback" not in ran.stderr
     assert b"Exception" not in ran.stderr
     assert b"BrokenPipe" not in ran.stderr
+
+
+def test_the_help_names_every_command_in_a_whole_sentence(command):
+    commands = command("--help").stdout.split("Commands:\n")[1].split("\n\n")[0].splitlines()
+    assert len(commands) > 20
+    for shown in commands:
+        name, _, said = shown.strip().partition(" ")
+        assert said.strip().endswith("."), shown
+        assert "..." not in said, shown
+        ran = command(name, "--help")
+        assert (ran.returncode, ran.stderr) == (0, "")
+        assert ran.stdout.startswith(f"Usage: timmy-dispatch {name} ")

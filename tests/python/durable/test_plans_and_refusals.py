@@ -104,6 +104,8 @@ def test_mistakes_of_the_program_are_errors_at_once(alone, ledger):
         alone(gates="approved")
     with pytest.raises(TypeError, match="not 7"):
         alone().plan(Task("Triage it"), gates=[7])
+    with pytest.raises(TypeError, match="not 'Triage it'"):
+        alone().plan("Triage it")
     with pytest.raises(TypeError, match="list"):
         alone().plan(Task("Triage it", acceptance_criteria="one"))
     for name in ("", "approved", "https://gate.example"):

@@ -1,12 +1,5 @@
 """The command line `timmy-dispatch`.
 
-``app``       the commands, their options, their exit codes
-``inference`` `infer`
-``model``     training, judging and reading models
-``demo``      the tour: a sandbox, a dozen tasks, a table
-``display``   how things are printed: terminal, pipe, JSON, hostile text
-============= ==========================================================
-=======
 ============== ==========================================================
 ``app``        the commands, their options, their exit codes
 ``inference``  `infer`
@@ -16,6 +9,7 @@
 ``outbox``     what is still to be sent, and where a repository has gone
 ``worker``     `run`, with its live view
 ``health``     `doctor`, and what looks after the ledger's file
+``registry``   what is said of agents on the command line
 ``place``      where the ledger is, and how things in it are named
 ``demo``       the tour: a sandbox, a dozen tasks, a table
 ``survival``   its second part: a worker that is killed

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 from timmy.dispatcher import DispatchStatus, TaskType
-from timmy.dispatcher.durable import Dispatcher, Effect, Event, Outcome, Record, Story
+from timmy.dispatcher.durable import Dispatcher, Effect, Event, Outcome, Phase, Record, Story
 
 from .app import (
     Json,
@@ -28,6 +28,7 @@ from .place import (
     short,
     when,
 )
+from .registry import Endpoints, set_endpoints
 
 
 def plain(value: Any) -> Any:
@@ -57,6 +58,8 @@ def phase_text(record: Record) -> Text:
     return text
 
 
+#: Phases that last until a deadline.
+_TIMED = {Phase.HANDING_OVER, Phase.HANDED_OVER, Phase.WORKING, Phase.REVIEWING}
 COLUMNS = ["id", "status", "agent", "issue", "task", "why"]
 
 
@@ -120,7 +123,10 @@ def list_(
 
 @app.command(epilog=LEDGER_ENVIRONMENT)
 def show(id: DispatchId, ledger: Ledger = None, as_json: Json = False) -> None:
-    """Tell the whole story of a dispatch: its attempts, effects, events, and their evidence."""
+    """Tell the whole story of a dispatch.
+
+    Its attempts, its effects, what happened, and how that is known.
+    """
 
     async def told(dispatcher: Dispatcher) -> Story:
         return await dispatcher.story(await find(dispatcher, id))
@@ -172,7 +178,7 @@ def effect_table(effects: tuple[Effect, ...]) -> tuple[list[str], list[list[str 
             when(effect.not_before),
             visible(effect.agent),
             "-" if effect.remote_id is None else str(effect.remote_id),
-            visible(effect.reason),
+            "" if effect.state == "done" else visible(effect.reason),
         ]
         for effect in effects
     ]
@@ -220,7 +226,10 @@ def print_record(console: Console, record: Record) -> None:
         ("priority", str(record.priority) if record.priority else None),
         ("key", visible(record.idempotency_key) if record.idempotency_key else None),
         ("submitted", when(record.created_at)),
-        ("next at", when(record.due_at) if record.due_at and not record.finished else None),
+        (
+            "time until" if record.phase in _TIMED else "next at",
+            when(record.due_at) if record.due_at and not record.finished else None,
+        ),
         ("ended", when(record.finished_at) if record.finished_at else None),
     ]
     if isinstance(record, Outcome) and record.result is not None:
@@ -266,7 +275,10 @@ def cancel(id: DispatchId, ledger: Ledger = None, as_json: Json = False) -> None
 
 @app.command(epilog=LEDGER_ENVIRONMENT)
 def retry(id: DispatchId, ledger: Ledger = None, as_json: Json = False) -> None:
-    """Try a dispatch again that has ended, from the first agent of its route on."""
+    """Try a dispatch again that has ended.
+
+    From the first agent of its route on.
+    """
     _steer(ledger, id, lambda dispatcher, found: dispatcher.retry(found), as_json=as_json)
 
 
@@ -292,26 +304,32 @@ def release(id: DispatchId, ledger: Ledger = None, as_json: Json = False) -> Non
 @app.command(epilog=LEDGER_ENVIRONMENT)
 def retype(
     id: DispatchId,
-    task_type: Annotated[
-        TaskType, typer.Argument(metavar="TYPE", help=f"One of {', '.join(TaskType)}.")
-    ],
+    task_type: Annotated[TaskType, typer.Argument(metavar="TYPE", help="What kind of work it is.")],
+    endpoints: Endpoints = None,
     ledger: Ledger = None,
     as_json: Json = False,
 ) -> None:
-    """Give a dispatch that is not handed out another type, and so another route; release it."""
+    """Give a dispatch another type and route.
+
+    Only while it is not handed out; where it is held, it is released.
+    """
+    set_endpoints(endpoints, as_json=as_json)
     _steer(
         ledger, id, lambda dispatcher, found: dispatcher.retype(found, task_type), as_json=as_json
     )
 
 
 Agent = Annotated[
-    str | None, typer.Argument(metavar="[AGENT]", help="The agent's name; without it, all.")
+    str | None, typer.Argument(metavar="AGENT", help="The agent's name; without it, all.")
 ]
 
 
 @app.command(epilog=LEDGER_ENVIRONMENT)
 def pause(agent: Agent = None, ledger: Ledger = None, as_json: Json = False) -> None:
-    """Give an agent, or all, no more tasks until `resume`; in every worker."""
+    """Give an agent, or all, no more tasks.
+
+    In every worker, until `resume`.
+    """
     ask(ledger, lambda dispatcher: dispatcher.pause(agent), as_json=as_json)
     _print_pause(agent, paused=True, as_json=as_json)
 

@@ -19,11 +19,11 @@ from .app import ENVIRONMENT, ExitCode, Json, app
 from .dispatches import plain
 from .display import line, print_json, results, visible
 from .place import LEDGER_ENVIRONMENT, Ledger, ask, end, place_of, prepare, shown
+from .registry import Endpoints
 from .worker import (
     WORKER_ENVIRONMENT,
     Accounts,
     Deadlines,
-    Endpoints,
     Idempotent,
     PublicUrl,
     ReceiveAt,
@@ -57,11 +57,12 @@ def doctor(
     public_url: PublicUrl = None,
     as_json: Json = False,
 ) -> None:
-    """Look at everything that durable dispatch needs, and say what to do.
+    """See what is wrong, and what to do about it.
 
-    Settings, server, token and its scopes, repository, labels, agents' accounts and endpoints,
-    webhook, clock, ledger and workers. Nothing is changed. Exit code 1 where something cannot
-    work. Give it the options, or the environment, of `run`.
+    Looks at everything that durable dispatch needs: settings, server, token and its scopes,
+    repository, labels, agents' accounts and endpoints, webhook, clock, ledger and workers. Nothing
+    is changed. Exit code 1 where something cannot work. Give it the options, or the environment,
+    of `run`.
     """
     given = options(
         accounts,

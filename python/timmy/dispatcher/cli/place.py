@@ -20,8 +20,6 @@ from . import interrupts
 from .app import ExitCode, fail
 
 T = TypeVar("T")
-#: A name of an option whose value is `AGENT=VALUE`, and what stands behind it.
-Pairs = dict[str, str]
 
 LEDGER_ENVIRONMENT = """\b
 The ledger:
@@ -115,7 +113,11 @@ def shown(place: str) -> str:
 def end(error: DispatcherError, *, as_json: bool) -> NoReturn:
     """End with what a dispatcher raised: usage where the arguments are wrong."""
     code = ExitCode.USAGE if isinstance(error, Refused) else ExitCode.FAILED
-    fail(str(error), as_json=as_json, code=code)
+    # The core speaks of arguments.
+    said = str(error).replace("`issue_number`", "`issue_number` (--issue N)")
+    if said.startswith("No API endpoint configured"):
+        said += " --agent-endpoint AGENT=URL says where it takes tasks, or TIMMY_AGENT_ENDPOINTS."
+    fail(said, as_json=as_json, code=code)
 
 
 def ask(
@@ -176,14 +178,3 @@ async def find(dispatcher: Dispatcher, part: str) -> UUID:
 def when(time: datetime | None) -> str:
     """Return a time as people here read it; `-` for none."""
     return "-" if time is None else time.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-
-
-def pairs(values: Iterable[str] | None, option: str, *, as_json: bool) -> Pairs:
-    """Read `AGENT=VALUE` options."""
-    read: Pairs = {}
-    for value in values or ():
-        name, separator, rest = value.partition("=")
-        if not (name and separator and rest):
-            fail(f"{option} takes AGENT=VALUE, not {value!r}", as_json=as_json)
-        read[name] = rest
-    return read

@@ -34,6 +34,7 @@ from .place import (
     end,
     place_of,
 )
+from .registry import Endpoints, set_endpoints
 
 DETAILS = f"{EXIT_CODES}\n{ENVIRONMENT}\n{LEDGER_ENVIRONMENT}"
 
@@ -73,6 +74,7 @@ def submit(
     task_type: ChosenType = None,
     agent: ChosenAgent = None,
     endpoint: Endpoint = None,
+    endpoints: Endpoints = None,
     priority: Annotated[
         int, typer.Option("--priority", metavar="N", help="Higher goes first.")
     ] = 0,
@@ -128,6 +130,7 @@ def submit(
     When this returns, the task is on the disk. A task about an issue that is open in the ledger
     already is that dispatch.
     """
+    set_endpoints(endpoints, as_json=as_json)
     task = Task(
         title,
         _description(description, file, as_json=as_json),

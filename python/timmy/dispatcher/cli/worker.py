@@ -1,7 +1,6 @@
 """`run`, the worker: claims, hands over, watches, reviews, until it is stopped."""
 
 import asyncio
-import dataclasses
 import importlib
 import math
 import os
@@ -16,7 +15,6 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 from timmy import dispatcher
-from timmy.dispatcher import AgentType
 from timmy.dispatcher.durable import (
     AgentOptions,
     Dispatcher,
@@ -32,7 +30,8 @@ from . import interrupts
 from .app import ENVIRONMENT, ExitCode, Json, app, fail
 from .dispatches import COLUMNS, cells, event_details, plain
 from .display import line, notes, print_json, results, visible
-from .place import LEDGER_ENVIRONMENT, Ledger, Pairs, end, pairs, prepare, short, shown, when
+from .place import LEDGER_ENVIRONMENT, Ledger, end, prepare, short, shown, when
+from .registry import Endpoints, Pairs, change, check_agent, of_agents, pairs, set_endpoints
 
 WORKER_ENVIRONMENT = """\b
 The worker, where no option says it (several are separated by blanks):
@@ -56,16 +55,6 @@ Accounts = Annotated[
         envvar="TIMMY_AGENT_ACCOUNTS",
         show_envvar=False,
         help="An agent's account on Gitea, by which its signs of life are known; repeatable.",
-    ),
-]
-Endpoints = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--agent-endpoint",
-        metavar="AGENT=URL",
-        envvar="TIMMY_AGENT_ENDPOINTS",
-        show_envvar=False,
-        help="Where an agent takes tasks over HTTP; repeatable.",
     ),
 ]
 Slots = Annotated[
@@ -175,18 +164,17 @@ def options(
     as_json: bool,
 ) -> Options:
     """Read the options of a worker; endpoints and slots go into the registry of this process."""
-    users = _of_agents(accounts, "--agent-account", as_json=as_json)
-    given = _of_agents(deadlines, "--agent-deadline", as_json=as_json)
+    users = of_agents(accounts, "--agent-account", as_json=as_json)
+    given = of_agents(deadlines, "--agent-deadline", as_json=as_json)
     limits = _times(given, "--agent-deadline", as_json=as_json)
-    for name, url in _of_agents(endpoints, "--agent-endpoint", as_json=as_json).items():
-        _change(name, api_endpoint=url)
-    for name, number in _of_agents(slots, "--agent-slots", as_json=as_json).items():
+    set_endpoints(endpoints, as_json=as_json)
+    for name, number in of_agents(slots, "--agent-slots", as_json=as_json).items():
         if not (number.isascii() and number.isdigit() and 0 < int(number) < 100_000):
             fail(f"--agent-slots {name}={number}: give a number from 1 on", as_json=as_json)
-        _change(name, max_concurrent=int(number))
+        change(name, max_concurrent=int(number))
     twice = set(idempotent or ())
     for name in twice:
-        _known(name, "--idempotent", as_json=as_json)
+        check_agent(name, "--idempotent", as_json=as_json)
     receiver = None
     if receive is not None:
         secret = os.environ.get("TIMMY_WEBHOOK_SECRET", "")
@@ -229,19 +217,6 @@ def _times(given: Pairs, option: str, *, as_json: bool) -> dict[str, float]:
     return read
 
 
-def _of_agents(values: list[str] | None, option: str, *, as_json: bool) -> Pairs:
-    read = pairs(values, option, as_json=as_json)
-    for name in read:
-        _known(name, option, as_json=as_json)
-    return read
-
-
-def _known(name: str, option: str, *, as_json: bool) -> None:
-    if name not in dispatcher.AGENT_REGISTRY:
-        known = ", ".join(dispatcher.AGENT_REGISTRY)
-        fail(f"{option}: unknown agent {name!r}; known are {known}", as_json=as_json)
-
-
 def _functions(values: list[str] | None, *, as_json: bool) -> dict[str, Any]:
     """Import the functions of local agents; modules are looked for in this folder too."""
     named = pairs(values, "--local", as_json=as_json)
@@ -257,12 +232,6 @@ def _functions(values: list[str] | None, *, as_json: bool) -> dict[str, Any]:
         except (ImportError, AttributeError) as error:
             fail(f"--local {agent}: {where} cannot be imported: {error}", as_json=as_json)
     return functions
-
-
-def _change(name: str, **fields: Any) -> None:
-    registry = dispatcher.AGENT_REGISTRY
-    agent = AgentType(name)
-    registry[agent] = dataclasses.replace(registry[agent], **fields)
 
 
 @app.command(epilog=f"{ENVIRONMENT}\n{LEDGER_ENVIRONMENT}\n{WORKER_ENVIRONMENT}")
@@ -297,11 +266,12 @@ def run(
     ] = 1,
     as_json: Json = False,
 ) -> None:
-    """Do the work: hand tasks over, watch their issues, review, try again, escalate.
+    """Do the work, until it is stopped.
 
-    Several may run on one ledger; what one leaves behind, however it ends, the others go on with.
-    SIGTERM or Ctrl-C: nothing more is claimed, what is on its way is finished; the second one stops
-    at once. With --json each event is one line.
+    Hand tasks over, watch their issues, review, try again, escalate. Several may run on one ledger;
+    what one leaves behind, however it ends, the others go on with. SIGTERM or Ctrl-C: nothing more
+    is claimed, what is on its way is finished; the second one stops at once. With --json each event
+    is one line.
     """
     given = options(
         accounts,

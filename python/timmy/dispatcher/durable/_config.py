@@ -160,6 +160,8 @@ def config(
 
 def submission(task: Task, wishes: Mapping[str, Any]) -> str:
     """Return a task and what is wanted of its submission as JSON."""
+    if not isinstance(task, Task):
+        raise TypeError(f"a task is a timmy.dispatcher.Task, not {task!r}")
     if isinstance(task.acceptance_criteria, str):
         raise TypeError("acceptance_criteria is a string: put it into a list")
     return to_json(
