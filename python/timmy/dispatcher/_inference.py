@@ -11,12 +11,13 @@ environment                         attribute of settings
                                                            shipped one
 =================================== ====================== ======================================
 
-The attribute goes before the environment where it is of the right type; a mock's is not.
+The attribute goes before the environment where it is a string, a number or a path; a mock's is not.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -45,9 +46,12 @@ class Decision:
         """Whether somebody is asked instead of dispatching."""
         return self.reason is not None
 
-    def note(self, title: str, result: DispatchResult) -> None:
-        """Put probability and words into the metadata and the log."""
+    def log(self, title: str) -> None:
+        """Put probability and words into the log."""
         logger.info("Ranked task %r: %s", title[:60], self.line, extra={"ranking": self.noted})
+
+    def note(self, result: DispatchResult) -> None:
+        """Put probability and words into the metadata."""
         # A replaced channel may return anything.
         metadata = getattr(result, "metadata", None)
         if isinstance(metadata, dict):
@@ -67,23 +71,40 @@ class Way:
     model: str
 
 
-def way(settings: Any) -> Way | None:
-    """Return how the settings have tasks ranked; None where they ask the exact rules.
+def way(settings: Any, given: Mapping[str, Any] | None = None) -> Way | None:
+    """Return how tasks are ranked; None where the exact rules are asked.
+
+    What is given, by the name of the attribute, goes before the settings, these before the
+    environment.
 
     Raises:
         ValueError: A setting that cannot be.
     """
-    inference = _text(settings, "inference", "TIMMY_DISPATCHER_INFERENCE") or "exact"
-    if inference not in ("exact", "ranked"):
-        raise ValueError(f"unknown inference {inference!r}; known are exact, ranked")
-    if inference == "exact":
+
+    def value(name: str) -> Any:
+        mine = given.get(name) if given else None
+        return _set(settings, name) if mine is None else mine
+
+    if _name(value("inference") or "exact") == "exact":
         return None
-    below = _text(settings, "below_confidence", "TIMMY_DISPATCHER_BELOW") or "exact"
-    if below not in ("exact", "ask", *TaskType):
-        known = ", ".join(("exact", "ask", *TaskType))
-        raise ValueError(f"unknown below_confidence {below!r}; known are {known}")
-    path = _text(settings, "ranking_model", "TIMMY_DISPATCHER_MODEL")
-    return Way(below, _minimum(settings), path)
+    return Way(
+        _below(value("below_confidence") or "exact"),
+        _minimum(value("min_confidence") or 0),
+        os.fspath(value("ranking_model") or ""),
+    )
+
+
+def check(given: Mapping[str, Any]) -> None:
+    """Raise ValueError for what is given and cannot be; None is not given."""
+    checks: dict[str, Callable[[Any], object]] = {
+        "inference": _name,
+        "below_confidence": _below,
+        "min_confidence": _minimum,
+        "ranking_model": os.fspath,
+    }
+    for name, value in given.items():
+        if value is not None:
+            checks[name](value)
 
 
 def decide(settings: Any, title: Any, description: Any) -> Decision | None:
@@ -111,20 +132,46 @@ def decide(settings: Any, title: Any, description: Any) -> Decision | None:
     return Decision(_TYPES[found], reason, noted, line)
 
 
-def _text(settings: Any, name: str, variable: str) -> str:
+_VARIABLES = {
+    "inference": "TIMMY_DISPATCHER_INFERENCE",
+    "below_confidence": "TIMMY_DISPATCHER_BELOW",
+    "min_confidence": "TIMMY_DISPATCHER_MIN_CONFIDENCE",
+    "ranking_model": "TIMMY_DISPATCHER_MODEL",
+}
+
+
+def _set(settings: Any, name: str) -> Any:
+    """Return a setting's value, stripped; "" where there is none."""
     value = getattr(settings, name, None)
-    if not isinstance(value, str) or not value.strip():
-        value = _core.environment(variable) or ""
-    return value.strip()
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        # Of the others only a minimum can be a number.
+        return value if name == "min_confidence" else ""
+    if isinstance(value, os.PathLike):
+        from pathlib import PurePath  # noqa: PLC0415
+
+        # A mock is a PathLike too.
+        value = str(value) if isinstance(value, PurePath) else ""
+    found = value.strip() if isinstance(value, str) else ""
+    return found or (_core.environment(_VARIABLES[name]) or "").strip()
 
 
-def _minimum(settings: Any) -> float:
-    value = getattr(settings, "min_confidence", None)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        value = os.environ.get("TIMMY_DISPATCHER_MIN_CONFIDENCE", "").strip() or 0
+def _name(inference: Any) -> str:
+    if inference not in ("exact", "ranked"):
+        raise ValueError(f"unknown inference {inference!r}; known are exact, ranked")
+    return str(inference)
+
+
+def _below(below: Any) -> str:
+    if below not in ("exact", "ask", *TaskType):
+        known = ", ".join(("exact", "ask", *TaskType))
+        raise ValueError(f"unknown below_confidence {below!r}; known are {known}")
+    return str(below)
+
+
+def _minimum(value: Any) -> float:
     try:
         minimum = float(value)
-    except ValueError:
+    except (TypeError, ValueError):
         minimum = -1
     if not 0 <= minimum <= 1:
         raise ValueError(f"min_confidence is {value!r}; it is a number from 0 to 1")
@@ -144,4 +191,7 @@ def _stamp(path: str) -> tuple[int, int]:
 def _model(path: str, _stamped: tuple[int, int]) -> RankedClassifier:
     from .ranking import RankedClassifier  # noqa: PLC0415
 
-    return RankedClassifier.load(path)
+    try:
+        return RankedClassifier.load(path)
+    except OSError as error:
+        raise ValueError(f"the model {path} cannot be read: {error.strerror}") from None
