@@ -16,8 +16,8 @@ pub(super) struct Decided {
     pub(super) ask: Option<String>,
 }
 
-/// Decides by what the caller says, else as the policy wants it.
-pub(super) fn decide(inference: &Inference, task: &Task) -> Decided {
+/// Decides by what the caller says, else by the caller's own rules, else as the policy wants it.
+pub(super) fn decide(inference: &Inference, task: &Task, inferred: Option<TaskType>) -> Decided {
     let decided = |task_type: TaskType, by: &str| Decided {
         task_type,
         how: json!({ "by": by, "task_type": task_type.as_str() }),
@@ -25,6 +25,9 @@ pub(super) fn decide(inference: &Inference, task: &Task) -> Decided {
     };
     if let Some(given) = task.task_type {
         return decided(given, "caller");
+    }
+    if let Some(inferred) = inferred {
+        return decided(inferred, "own rules");
     }
     let Some(ranked) = inference.decide(&task.title, &task.description) else {
         return decided(infer_task_type(&task.title, &task.description), "exact");
@@ -71,7 +74,7 @@ mod tests {
         let mut task = Task::new("Roadmap for the next quarter");
         task.task_type = Some(TaskType::Triage);
         for inference in [Inference::Exact, ranked(WHOLE + 1, Below::Ask)] {
-            let decided = decide(&inference, &task);
+            let decided = decide(&inference, &task, Some(TaskType::Research));
             assert_eq!(decided.task_type, TaskType::Triage);
             assert_eq!(
                 (decided.how["by"].as_str(), decided.ask),
@@ -91,13 +94,18 @@ mod tests {
             (ranked(never, Below::Type(TaskType::Triage)), "setting"),
             (ranked(never, Below::Ask), "ask"),
         ] {
-            let decided = decide(&inference, &task);
+            let decided = decide(&inference, &task, None);
             assert_eq!(decided.how["by"], by);
             assert_eq!(decided.how["task_type"], decided.task_type.as_str());
             assert_eq!(decided.ask.is_some(), by == "ask");
             assert_eq!(
                 decided.how["below"].is_null(),
                 !matches!(&inference, Inference::Ranked { min_confidence, .. } if *min_confidence == never)
+            );
+            let own = decide(&inference, &task, Some(TaskType::Research));
+            assert_eq!(
+                own.how,
+                json!({ "by": "own rules", "task_type": "research" })
             );
             if matches!(inference, Inference::Ranked { .. }) {
                 assert_eq!(decided.how["likeliest"], "planning");

@@ -33,6 +33,9 @@ pub struct Wishes {
     /// Where the owner wants to be told when a person is asked: a URL, or the name of a function of
     /// [`Builder::callback`](super::Builder::callback).
     pub callback: Option<String>,
+    /// The type that rules of the caller's own found: it goes before the policy's inference, and
+    /// behind the task's type, which a person said.
+    pub inferred: Option<TaskType>,
 }
 
 /// Why a task is not taken. The text names what is missing.
@@ -85,7 +88,7 @@ impl Team {
         if task.title.trim().is_empty() {
             return Err(Refused("`title` is required.".to_owned()));
         }
-        let decided = decide(&self.policy.inference, task);
+        let decided = decide(&self.policy.inference, task, wishes.inferred);
         let task_type = decided.task_type;
         let route = self.route(task, task_type, wishes);
         for name in &route {

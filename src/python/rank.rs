@@ -12,7 +12,7 @@ type SpanParts = (&'static str, usize, usize);
 /// Text, weight and spans in code points.
 type EvidenceParts = (String, i32, Vec<SpanParts>);
 /// Title, description, task type, weight, set.
-type ExampleParts = (String, String, String, f32, String);
+type ExampleParts = (Text, Text, String, f32, Text);
 
 /// Tasks, right types and agents by the model and by the rules, counts by type, confusions,
 /// calibration, calibration error.
@@ -30,6 +30,18 @@ type EvaluationParts = (
 /// asked, what the log says, words.
 type DecisionParts = (usize, usize, u32, bool, Option<String>, String, Vec<String>);
 
+/// A string, with U+FFFD for lone surrogates as where it is ranked.
+struct Text(String);
+
+impl<'py> FromPyObject<'_, 'py> for Text {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let string: Bound<'py, PyString> = object.extract()?;
+        Ok(Self(text(&string).into_owned()))
+    }
+}
+
 /// A model.
 #[pyclass(frozen)]
 struct RankedClassifier(rank::RankedClassifier);
@@ -37,11 +49,11 @@ struct RankedClassifier(rank::RankedClassifier);
 fn examples(parts: Vec<ExampleParts>) -> PyResult<Vec<Example>> {
     let example = |(title, description, task_type, weight, set): ExampleParts| {
         Ok(Example {
-            title,
-            description,
+            title: title.0,
+            description: description.0,
             task_type: task_type.parse().map_err(invalid)?,
             weight,
-            set,
+            set: set.0,
         })
     };
     parts.into_iter().map(example).collect()

@@ -114,6 +114,29 @@ async def test_attributes_of_the_settings_go_before_the_environment(monkeypatch)
     assert (await dispatch_task(UNSURE)).task_type is TaskType.PLANNING
 
 
+async def test_attributes_can_be_strings_and_paths(monkeypatch, tmp_path):
+    theirs = SimpleNamespace(
+        gitea_enabled=False, inference="ranked", min_confidence="1", below_confidence="ask"
+    )
+    monkeypatch.setattr(dispatcher, "settings", theirs)
+    assert (await dispatch_task(UNSURE)).status is DispatchStatus.PENDING
+    theirs.ranking_model = tmp_path / "none.bin"
+    with pytest.raises(ValueError, match=r"none.bin cannot be read: No such file"):
+        await dispatch_task(UNSURE)
+    theirs.ranking_model = tmp_path
+    with pytest.raises(ValueError, match="cannot be read: Is a directory"):
+        await dispatch_task(UNSURE)
+    theirs.ranking_model, theirs.min_confidence = None, "high"
+    with pytest.raises(ValueError, match="min_confidence is 'high'"):
+        await dispatch_task(UNSURE)
+
+
+@pytest.mark.parametrize("title", ["\ud800 roadmap", "\x00", "roadmap " * 5_000])
+async def test_any_text_is_dispatched(title):
+    result = await dispatch_task(title, "\x00\ud800")
+    assert (result.success, "ranking" in result.metadata) == (True, True)
+
+
 async def test_a_mock_of_settings_says_nothing_of_inference(monkeypatch):
     monkeypatch.delenv("TIMMY_DISPATCHER_INFERENCE")
     monkeypatch.setattr(dispatcher, "settings", MagicMock(gitea_enabled=False))

@@ -15,6 +15,7 @@ from timmy.dispatcher import (
     rank_task_types,
     select_agent,
 )
+from timmy.dispatcher import ranking as ranking_module
 from timmy.dispatcher.ranking import Example, read_examples, shipped_examples
 
 TESTS = Path(__file__).parent.parent
@@ -113,6 +114,34 @@ def test_training_learns_and_repeats_itself(tmp_path):
         RankedClassifier.train([dataclasses.replace(ours[0], weight=-1.0), *ours])
 
 
+def test_training_takes_files_odd_texts_and_the_shipped_texts(tmp_path, monkeypatch):
+    path = tmp_path / "ours.jsonl"
+    lines = ['\ufeff{"title": "flurbify", "label": "planning", "description": null}']
+    lines += ['{"title": "\\ud800 zwabble \\u0000", "label": "creative"}'] * 12
+    path.write_text("\n".join(lines) + "\n\n", encoding="utf-8")
+    ours = read_examples(path)
+    assert [ours[0].description, len(ours)] == ["", 13]
+    some = shipped_examples()[::400]
+    monkeypatch.setattr(ranking_module, "shipped_examples", lambda: some)
+    trained = RankedClassifier.train(path, base=True, weight=3.0)
+    trained.save(tmp_path / "a")
+    weighed = [dataclasses.replace(one, weight=3.0) for one in ours]
+    RankedClassifier.train([*some, *weighed]).save(tmp_path / "b")
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert trained.evaluate(ours).tasks == 13
+    for wrong in ({"seed": -1}, {"seed": 2**64}, {"features": 0}):
+        with pytest.raises(ValueError, match="is not a positive number"):
+            RankedClassifier.train(ours, **wrong)
+
+
+def test_what_cannot_be_saved_leaves_nothing(tmp_path):
+    with pytest.raises(IsADirectoryError):
+        RankedClassifier.built_in().save(tmp_path)
+    assert not tmp_path.with_name(f"{tmp_path.name}.part").exists()
+    with pytest.raises(TypeError, match="built_in"):
+        RankedClassifier()
+
+
 def test_the_figures_of_the_readme_and_of_the_model_card():
     found = RankedClassifier.built_in().evaluate(read_examples(EVALUATION))
     figures = f"type {found.type:.1%}, agent {found.agent:.1%}"
@@ -137,6 +166,10 @@ def test_examples_are_read_or_the_line_is_named(tmp_path):
     for line, says in [("[]", "no object"), ("{", "line 1"), ('{"title":1,"label":"x"}', "texts")]:
         path.write_text(line, encoding="utf-8")
         with pytest.raises(ValueError, match=says):
+            read_examples(path)
+    for content in (b'{"title": "\xff"}', b"[" * 100_000):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"data\.jsonl, line 1: "):
             read_examples(path)
     path.write_text('{"title": "a", "label": "nap"}', encoding="utf-8")
     with pytest.raises(ValueError, match="line 1: 'nap' is not a valid TaskType"):

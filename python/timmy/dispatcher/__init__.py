@@ -477,6 +477,8 @@ async def dispatch_task(
         api_endpoint,
         max_retries,
     )
+    if decided:
+        decided.log(title)
     if decided and decided.asks:
         flow.close()
         result = DispatchResult(
@@ -488,7 +490,7 @@ async def dispatch_task(
     else:
         result = await flow
     if decided:
-        decided.note(title, result)
+        decided.note(result)
     return result
 
 

@@ -11,12 +11,13 @@ environment                         attribute of settings
                                                            shipped one
 =================================== ====================== ======================================
 
-The attribute goes before the environment where it is of the right type; a mock's is not.
+The attribute goes before the environment where it is a string, a number or a path; a mock's is not.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -45,9 +46,12 @@ class Decision:
         """Whether somebody is asked instead of dispatching."""
         return self.reason is not None
 
-    def note(self, title: str, result: DispatchResult) -> None:
-        """Put probability and words into the metadata and the log."""
+    def log(self, title: str) -> None:
+        """Put probability and words into the log."""
         logger.info("Ranked task %r: %s", title[:60], self.line, extra={"ranking": self.noted})
+
+    def note(self, result: DispatchResult) -> None:
+        """Put probability and words into the metadata."""
         # A replaced channel may return anything.
         metadata = getattr(result, "metadata", None)
         if isinstance(metadata, dict):
@@ -67,30 +71,48 @@ class Way:
     model: str
 
 
-def way(settings: Any) -> Way | None:
-    """Return how the settings have tasks ranked; None where they ask the exact rules.
+def way(settings: Any, given: Mapping[str, Any] | None = None) -> Way | None:
+    """Return how tasks are ranked; None where the exact rules are asked.
+
+    What is given, by the name of the attribute, goes before the settings, these before the
+    environment.
 
     Raises:
         ValueError: A setting that cannot be.
     """
-    inference = _text(settings, "inference", "TIMMY_DISPATCHER_INFERENCE") or "exact"
-    if inference not in ("exact", "ranked"):
-        raise ValueError(f"unknown inference {inference!r}; known are exact, ranked")
-    if inference == "exact":
+
+    def value(name: str) -> Any:
+        mine = given.get(name) if given else None
+        return _set(settings, name) if mine is None else mine
+
+    if _name(value("inference") or "exact") == "exact":
         return None
-    below = _text(settings, "below_confidence", "TIMMY_DISPATCHER_BELOW") or "exact"
-    if below not in ("exact", "ask", *TaskType):
-        known = ", ".join(("exact", "ask", *TaskType))
-        raise ValueError(f"unknown below_confidence {below!r}; known are {known}")
-    return Way(below, _minimum(settings), _path(settings))
+    return Way(
+        _below(value("below_confidence") or "exact"),
+        _minimum(value("min_confidence") or 0),
+        os.fspath(value("ranking_model") or ""),
+    )
+
+
+def check(given: Mapping[str, Any]) -> None:
+    """Raise ValueError for what is given and cannot be; None is not given."""
+    checks: dict[str, Callable[[Any], object]] = {
+        "inference": _name,
+        "below_confidence": _below,
+        "min_confidence": _minimum,
+        "ranking_model": os.fspath,
+    }
+    for name, value in given.items():
+        if value is not None:
+            checks[name](value)
 
 
 def unread(settings: Any) -> dict[str, object]:
     """Return the settings as they were given, for a page, which says itself what cannot be."""
     return {
-        "inference": _text(settings, "inference", "TIMMY_DISPATCHER_INFERENCE") or "exact",
-        "minConfidence": _given_minimum(settings),
-        "belowConfidence": _text(settings, "below_confidence", "TIMMY_DISPATCHER_BELOW"),
+        "inference": _set(settings, "inference") or "exact",
+        "minConfidence": _set(settings, "min_confidence") or 0,
+        "belowConfidence": _set(settings, "below_confidence"),
     }
 
 
@@ -100,10 +122,13 @@ def classifier(settings: Any) -> RankedClassifier:
     Raises:
         ValueError: It cannot be read.
     """
+    return _read(os.fspath(_set(settings, "ranking_model")))
+
+
+def _read(path: str) -> RankedClassifier:
     # What nobody ranks with is not imported.
     from . import ranking as ranks  # noqa: PLC0415
 
-    path = _path(settings)
     return _model(path, _stamp(path)) if path else ranks._built_in()
 
 
@@ -116,10 +141,10 @@ def decide(settings: Any, title: Any, description: Any) -> Decision | None:
     ranked = way(settings)
     if ranked is None or not (isinstance(title, str) and isinstance(description, str)):
         return None
+    # What nobody ranks with is not imported.
     from .ranking import _WHOLE  # noqa: PLC0415
 
-    model = classifier(settings)._model
-    decided = model.decide(title, description, ranked.min_confidence, ranked.below)
+    decided = _read(ranked.model)._model.decide(title, description, ranked.min_confidence, ranked.below)
     found, likeliest, probability, below, reason, line, words = decided
     noted: dict[str, object] = {
         "task_type": str(_TYPES[likeliest]),
@@ -131,29 +156,46 @@ def decide(settings: Any, title: Any, description: Any) -> Decision | None:
     return Decision(_TYPES[found], reason, noted, line)
 
 
-def _text(settings: Any, name: str, variable: str) -> str:
+_VARIABLES = {
+    "inference": "TIMMY_DISPATCHER_INFERENCE",
+    "below_confidence": "TIMMY_DISPATCHER_BELOW",
+    "min_confidence": "TIMMY_DISPATCHER_MIN_CONFIDENCE",
+    "ranking_model": "TIMMY_DISPATCHER_MODEL",
+}
+
+
+def _set(settings: Any, name: str) -> Any:
+    """Return a setting's value, stripped; "" where there is none."""
     value = getattr(settings, name, None)
-    if not isinstance(value, str) or not value.strip():
-        value = _core.environment(variable) or ""
-    return value.strip()
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        # Of the others only a minimum can be a number.
+        return value if name == "min_confidence" else ""
+    if isinstance(value, os.PathLike):
+        from pathlib import PurePath  # noqa: PLC0415
+
+        # A mock is a PathLike too.
+        value = str(value) if isinstance(value, PurePath) else ""
+    found = value.strip() if isinstance(value, str) else ""
+    return found or (_core.environment(_VARIABLES[name]) or "").strip()
 
 
-def _path(settings: Any) -> str:
-    return _text(settings, "ranking_model", "TIMMY_DISPATCHER_MODEL")
+def _name(inference: Any) -> str:
+    if inference not in ("exact", "ranked"):
+        raise ValueError(f"unknown inference {inference!r}; known are exact, ranked")
+    return str(inference)
 
 
-def _given_minimum(settings: Any) -> int | float | str:
-    value = getattr(settings, "min_confidence", None)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return os.environ.get("TIMMY_DISPATCHER_MIN_CONFIDENCE", "").strip() or 0
-    return value
+def _below(below: Any) -> str:
+    if below not in ("exact", "ask", *TaskType):
+        known = ", ".join(("exact", "ask", *TaskType))
+        raise ValueError(f"unknown below_confidence {below!r}; known are {known}")
+    return str(below)
 
 
-def _minimum(settings: Any) -> float:
-    value = _given_minimum(settings)
+def _minimum(value: Any) -> float:
     try:
         minimum = float(value)
-    except ValueError:
+    except (TypeError, ValueError):
         minimum = -1
     if not 0 <= minimum <= 1:
         raise ValueError(f"min_confidence is {value!r}; it is a number from 0 to 1")
@@ -173,4 +215,7 @@ def _stamp(path: str) -> tuple[int, int]:
 def _model(path: str, _stamped: tuple[int, int]) -> RankedClassifier:
     from .ranking import RankedClassifier  # noqa: PLC0415
 
-    return RankedClassifier.load(path)
+    try:
+        return RankedClassifier.load(path)
+    except OSError as error:
+        raise ValueError(f"the model {path} cannot be read: {error.strerror}") from None

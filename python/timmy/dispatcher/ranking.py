@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from os import PathLike
 from typing import Any
@@ -180,6 +180,10 @@ class RankedClassifier:
 
     _model: _core.RankedClassifier
 
+    def __init__(self) -> None:
+        """Is made by :meth:`built_in`, :meth:`load` and :meth:`train`."""
+        raise TypeError("take RankedClassifier.built_in(), .load(path) or .train(examples)")
+
     @classmethod
     def _of(cls, core: _core.RankedClassifier) -> RankedClassifier:
         made = cls.__new__(cls)
@@ -208,21 +212,40 @@ class RankedClassifier:
 
     @classmethod
     def train(
-        cls, examples: Iterable[Example], *, seed: int = 1, features: int = 32_000
+        cls,
+        examples: str | PathLike[str] | Iterable[Example],
+        *,
+        base: bool = False,
+        weight: float = 5.0,
+        seed: int = 1,
+        features: int = 32_000,
     ) -> RankedClassifier:
         """Learn a model; the same examples in the same order give the same bytes.
 
         Word vectors of the package tell which words are alike, also of those in no example.
 
         Args:
-            examples: At least ten, of two types or more; thousands are better.
+            examples: At least ten, of two types or more; thousands are better. Or a file of them,
+                as for :func:`read_examples`.
+            base: Whether to learn from the shipped texts too.
+            weight: With *base*: what the weight of an example is multiplied by; a shipped one
+                counts 1.
             seed: Which examples are held back together for the probabilities, where all are of
-                one set.
+                one set; below 2**64.
             features: How many features are kept, of some 5 bytes each when compressed.
 
         Raises:
-            ValueError: Too few examples, or a weight that is not a positive number.
+            ValueError: Too few examples, a weight, seed or number of features that is not a
+                positive number, or a file that :func:`read_examples` refuses.
+            OSError: The file cannot be read.
         """
+        if not 0 <= seed < 2**64 or features < 1:
+            raise ValueError(f"seed {seed} or features {features} is not a positive number")
+        if isinstance(examples, str | PathLike):
+            examples = read_examples(examples)
+        if base:
+            ours = [replace(one, weight=one.weight * weight) for one in examples]
+            examples = [*shipped_examples(), *ours]
         vectors = _shipped("vectors.bin")
         return cls._of(_core.RankedClassifier.train(_parts(examples), seed, features, vectors))
 
@@ -231,7 +254,11 @@ class RankedClassifier:
         beside = f"{os.fspath(path)}.part"
         with open(beside, "wb") as file:
             file.write(self._model.to_bytes())
-        os.replace(beside, path)
+        try:
+            os.replace(beside, path)
+        except OSError:
+            os.unlink(beside)
+            raise
 
     @property
     def features(self) -> int:
@@ -290,7 +317,7 @@ def rank_task_types(title: str, description: str = "") -> Ranking:
     return _built_in().rank(title, description)
 
 
-def read_examples(path: str | PathLike[str], *, weight: float = 1.0) -> list[Example]:
+def read_examples(path: str | PathLike[str]) -> list[Example]:
     """Read tasks whose types are known from a file with a JSON object in each line.
 
     An object has ``title`` and ``label``, the task type, and perhaps ``description`` and ``set``.
@@ -299,8 +326,8 @@ def read_examples(path: str | PathLike[str], *, weight: float = 1.0) -> list[Exa
         ValueError: A line is something else; names the file and the line.
         OSError: The file cannot be read.
     """
-    with open(path, encoding="utf-8") as lines:
-        return list(_examples(lines, os.fspath(path), weight))
+    with open(path, "rb") as lines:
+        return list(_examples(lines, os.fspath(path)))
 
 
 def _shipped(name: str) -> bytes:
@@ -312,24 +339,26 @@ def _shipped(name: str) -> bytes:
 
 def shipped_examples() -> list[Example]:
     """Return what the shipped model was trained on."""
-    text = _shipped("train.jsonl").decode()
-    return list(_examples(text.splitlines(), "the shipped texts", 1.0))
+    return list(_examples(_shipped("train.jsonl").splitlines(), "the shipped texts"))
 
 
-def _examples(lines: Iterable[str], name: str, weight: float) -> Iterator[Example]:
+def _examples(lines: Iterable[bytes], name: str) -> Iterator[Example]:
     for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
         try:
-            task = json.loads(line)
+            # Some editors write a mark of the encoding at the beginning.
+            text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+            if not text.strip():
+                continue
+            task = json.loads(text)
             if not isinstance(task, Mapping):
                 raise ValueError("it is no object")
-            texts = [task["title"], task.get("description", ""), task.get("set", "")]
+            # A tracker's export may say null for a text that is not there.
+            texts = [task["title"], task.get("description") or "", task.get("set") or ""]
             if not all(isinstance(text, str) for text in texts):
                 raise ValueError("title, description and set are texts")
             title, description, of = texts
-            yield Example(title, description, TaskType(task["label"]), weight, of)
+            yield Example(title, description, TaskType(task["label"]), set=of)
         except KeyError as error:
             raise ValueError(f"{name}, line {number}: {error} is missing") from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{name}, line {number}: {error}") from None

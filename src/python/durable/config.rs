@@ -265,6 +265,7 @@ pub(super) struct Submission {
     issue_number: Option<i64>,
     api_endpoint: Option<String>,
     max_retries: i64,
+    inferred: Option<String>,
     wishes: Wanted,
 }
 
@@ -285,6 +286,7 @@ impl Submission {
         let given: Self = serde_json::from_str(json)
             .map_err(|why| Refused(format!("the task cannot be read: {why}")))?;
         let task_type = given.task_type.map(|name| name.parse());
+        let inferred = given.inferred.map(|name| name.parse());
         let issue_number = given
             .issue_number
             .map(|number| match u64::try_from(number) {
@@ -312,6 +314,7 @@ impl Submission {
             max_reassignments: wanted.max_reassignments,
             repo: wanted.repo,
             callback: wanted.callback,
+            inferred: inferred.transpose().map_err(refused)?,
         };
         Ok((task, wishes))
     }

@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime
 
+import pytest
+import timmy.dispatcher as dispatching
 from timmy.dispatcher import DispatchStatus, TaskType
 from timmy.dispatcher.durable import AgentOptions, Phase, Receive, Task
 
@@ -123,6 +125,30 @@ async def test_a_webhook_is_received(world):
         await until(dispatch, Phase.HANDED_OVER)
         world.close("kimi", task)
         assert (await dispatch.wait(timeout=60)).success
+
+
+async def test_ranking_is_chosen_of_the_dispatcher_too(world, monkeypatch):
+    task = world.task("The review page crashes sometimes", agent=None)
+    world.settings.inference = "exact"
+    dispatcher = world.dispatcher(inference="ranked", min_confidence=1, below_confidence="planning")
+    plan = dispatcher.plan(task)
+    assert (plan.decided_by, plan.task.task_type) == ("setting", TaskType.PLANNING)
+    assert world.dispatcher().plan(task).decided_by == "exact"
+    for wrong, says in [
+        ({"inference": "guess"}, "unknown inference 'guess'"),
+        ({"min_confidence": 2}, "min_confidence is 2"),
+        ({"below_confidence": "nobody"}, "unknown below_confidence 'nobody'"),
+    ]:
+        with pytest.raises(ValueError, match=says):
+            world.dispatcher(**wrong)
+    with pytest.raises(ValueError, match=r"/nowhere/m\.bin"):
+        world.dispatcher(inference="ranked", ranking_model="/nowhere/m.bin").plan(task)
+
+    monkeypatch.setattr(dispatching, "infer_task_type", lambda *_: TaskType.REFACTORING)
+    async with dispatcher:
+        dispatch = await dispatcher.submit(task)
+        [how] = [event.body["evidence"] for event in (await dispatch.story()).events[:1]]
+        assert how == {"by": "own rules", "task_type": "refactoring"}
 
 
 async def test_a_task_whose_type_is_not_sure_waits_for_a_person(world, caplog):

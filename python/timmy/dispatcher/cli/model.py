@@ -36,9 +36,9 @@ Model = Annotated[
 ]
 
 
-def _read(path: str, weight: float, *, as_json: bool) -> list[Example]:
+def _read(path: str, *, as_json: bool) -> list[Example]:
     try:
-        return read_examples(path, weight=weight)
+        return read_examples(path)
     except (OSError, ValueError) as error:
         fail(str(error), as_json=as_json)
 
@@ -73,22 +73,23 @@ def train(
     paths = [*(data or []), *(more or [])]
     if not paths and not base:
         fail("Which texts? Give a file of them, or --base.", as_json=as_json)
-    examples = shipped_examples() if base else []
-    for path in paths:
-        examples += _read(path, weight if base else 1.0, as_json=as_json)
+    examples = [one for path in paths for one in _read(path, as_json=as_json)]
     try:
-        model = RankedClassifier.train(examples, seed=seed, features=features)
+        model = RankedClassifier.train(
+            examples, base=base, weight=weight, seed=seed, features=features
+        )
         model.save(out)
     except (OSError, ValueError) as error:
         fail(str(error), as_json=as_json)
+    texts = len(examples) + (len(shipped_examples()) if base else 0)
     size = Path(out).stat().st_size
     if as_json:
-        learned = {"model": out, "texts": len(examples), "features": model.features}
+        learned = {"model": out, "texts": texts, "features": model.features}
         print_json({**learned, "bytes": size})
     else:
         line(
             results(),
-            f"{visible(out)}: {model.features} features of {len(examples)} texts, {size} bytes",
+            f"{visible(out)}: {model.features} features of {texts} texts, {size} bytes",
         )
 
 
@@ -99,7 +100,7 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Tell how often a model is right, the exact rules beside it."""
-    examples = _read(data, 1.0, as_json=as_json)
+    examples = _read(data, as_json=as_json)
     found = load_model(model, as_json=as_json).evaluate(examples)
     if as_json:
         print_json(dataclasses.asdict(found))

@@ -115,6 +115,7 @@ def gates(wanted: Sequence[Gate]) -> list[dict[str, Any]]:
 def config(
     ledger: str,
     settings: Any,
+    ranking: Mapping[str, Any],
     agents: Mapping[str, AgentOptions],
     policy: Mapping[str, Any],
     timing: Timing,
@@ -123,7 +124,7 @@ def config(
     """Return all of it as JSON. The registry, the routes and the settings are read now."""
     if settings is None:
         settings = dispatching.settings
-    ranked = way(settings)
+    ranked = way(settings, ranking)
     return to_json(
         {
             "ledger": ledger,
@@ -174,9 +175,18 @@ def submission(task: Task, wishes: Mapping[str, Any]) -> str:
             "issue_number": task.issue_number,
             "api_endpoint": task.api_endpoint,
             "max_retries": task.max_retries,
+            "inferred": _inferred(task),
             "wishes": wishes,
         }
     )
+
+
+def _inferred(task: Task) -> str | None:
+    """Return the type that a replaced `infer_task_type` finds; it goes before ranking."""
+    replaced = dispatching.infer_task_type is not dispatching._EXACT_RULES
+    if not replaced or task.task_type or not task.title.strip():
+        return None
+    return str(dispatching.infer_task_type(task.title, task.description))
 
 
 def to_json(value: Any) -> str:

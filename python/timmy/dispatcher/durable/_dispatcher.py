@@ -8,12 +8,12 @@ from dataclasses import asdict, replace
 from os import PathLike, fspath
 from re import sub
 from types import TracebackType
-from typing import Any, Self, TypeVar, Unpack, overload
+from typing import Any, Literal, Self, TypeVar, Unpack, overload
 from uuid import UUID
 
 import timmy.dispatcher as dispatching
 
-from .. import TaskType, _core
+from .. import TaskType, _core, _inference
 from . import _config, _doctor
 from . import _reading as reading
 from ._calls import CallbackFunction, Calls, GateFunction, LocalAgent
@@ -141,6 +141,10 @@ class Dispatcher:
         callback: str | CallbackFunction | None = None,
         receive: Receive | None = None,
         max_in_flight: int = 32,
+        inference: Literal["exact", "ranked"] | None = None,
+        min_confidence: float | None = None,
+        below_confidence: str | None = None,
+        ranking_model: str | PathLike[str] | None = None,
         faster: int = 1,
         **timing: Unpack[Timing],
     ) -> None:
@@ -162,11 +166,18 @@ class Dispatcher:
                 registered by `callback`, or a function, which is then registered as ``owner``.
             receive: Where webhooks and callbacks are received, if anywhere.
             max_in_flight: So many effects are carried out at once.
+            inference: How the type of a task is found that has none, ``"exact"`` or ``"ranked"``;
+                this and the next three go before those of the settings.
+            min_confidence: How likely a ranked type must be, from 0 to 1.
+            below_confidence: What a task below that gets: ``"exact"`` rules, a type, or ``"ask"``,
+                which holds it until a person has said the type.
+            ranking_model: The file of a model of one's own.
             faster: Divides every default time but the retention; for tests and demos.
             timing: Times in seconds, as in `Timing`; they are taken as they are.
 
         Raises:
             TypeError: There is no such argument, or a gate is none.
+            ValueError: Ranking cannot be as these say.
         """
         unknown = timing.keys() - Timing.__annotations__.keys()
         if unknown:
@@ -180,6 +191,13 @@ class Dispatcher:
             self._callbacks[OWNER] = callback
             callback = OWNER
         self._agents = {str(name): options for name, options in (agents or {}).items()}
+        self._ranking = {
+            "inference": inference,
+            "min_confidence": min_confidence,
+            "below_confidence": below_confidence,
+            "ranking_model": ranking_model,
+        }
+        _inference.check(self._ranking)
         self._policy = {
             "when_busy": when_busy,
             "max_reassignments": max_reassignments,
@@ -207,6 +225,10 @@ class Dispatcher:
         max_reassignments: int = 2,
         gates: Sequence[Gate] = (),
         callback: str | None = None,
+        inference: Literal["exact", "ranked"] | None = None,
+        min_confidence: float | None = None,
+        below_confidence: str | None = None,
+        ranking_model: str | PathLike[str] | None = None,
         faster: int = 1,
         **timing: Unpack[Timing],
     ) -> Self:
@@ -219,6 +241,10 @@ class Dispatcher:
             max_reassignments=max_reassignments,
             gates=gates,
             callback=callback,
+            inference=inference,
+            min_confidence=min_confidence,
+            below_confidence=below_confidence,
+            ranking_model=ranking_model,
             faster=faster,
             **timing,
         )
@@ -358,7 +384,13 @@ class Dispatcher:
 
     def _described(self) -> str:
         return _config.config(
-            self._place, self._settings, self._agents, self._policy, self._timing, self._faster
+            self._place,
+            self._settings,
+            self._ranking,
+            self._agents,
+            self._policy,
+            self._timing,
+            self._faster,
         )
 
     @property

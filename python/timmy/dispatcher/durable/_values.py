@@ -219,7 +219,8 @@ class Plan:
     callback: str | None
     max_reassignments: int
     decided_by: str
-    """How its type was decided: caller, or exact for the built-in inference."""
+    """How its type was decided: caller, exact for the built-in inference, ranked, setting where a
+    type was named for what is not likely enough, ask, or own rules for a replaced inference."""
     hold: str | None
     """Why nobody would get it before a person has said more."""
 
