@@ -76,11 +76,12 @@ macro_rules! outs {
     };
 }
 
-/// ids of dispatches → their effects that are not settled.
+/// ids of dispatches → their effects that are not settled. (With `settled = 0` PostgreSQL would, as
+/// long as it holds the table to be small, look through all that are not settled.)
 pub(super) const LOAD_OPEN: Sql = outs!(
     "json_each($1) AS w JOIN outbox AS o ON o.dispatch_id = w.value ->> 0 \
-     WHERE o.settled = 0 ORDER BY o.position",
-    "outbox AS o WHERE o.dispatch_id = ANY($1::text[]::uuid[]) AND o.settled = 0 \
+     WHERE o.settled <> 1 ORDER BY o.position",
+    "outbox AS o WHERE o.dispatch_id = ANY($1::text[]::uuid[]) AND o.settled <> 1 \
      ORDER BY o.position"
 );
 
@@ -245,11 +246,11 @@ macro_rules! errands {
 /// now, limit → the effects whose turn it is.
 pub(super) const DUE: Sql = errands!(
     "WHERE o.settled = 0 AND o.phase = 'ready' AND o.not_before <= $1 AND d.phase <> 'held' \
-     AND NOT EXISTS (SELECT 1 FROM outbox AS e WHERE e.settled = 0 \
+     AND NOT EXISTS (SELECT 1 FROM outbox AS e WHERE e.settled <> 1 \
          AND e.dispatch_id = o.dispatch_id AND e.fence = o.fence AND e.position < o.position) \
      ORDER BY o.not_before, o.id LIMIT $2",
     "WHERE o.settled = 0 AND o.phase = 'ready' AND o.not_before <= $1 AND d.phase <> 'held' \
-     AND NOT EXISTS (SELECT 1 FROM outbox AS e WHERE e.settled = 0 \
+     AND NOT EXISTS (SELECT 1 FROM outbox AS e WHERE e.settled <> 1 \
          AND e.dispatch_id = o.dispatch_id AND e.fence = o.fence AND e.position < o.position) \
      ORDER BY o.not_before, o.id LIMIT $2 FOR UPDATE OF o, d SKIP LOCKED"
 );
@@ -374,11 +375,11 @@ pub(super) const REPLAN: Sql = Sql {
 pub(super) const PRUNE: Sql = Sql {
     sqlite: "DELETE FROM dispatches WHERE id IN ( \
             SELECT id FROM dispatches AS old WHERE finished_at <= $1 AND NOT EXISTS ( \
-                SELECT 1 FROM outbox WHERE dispatch_id = old.id AND settled = 0 \
+                SELECT 1 FROM outbox WHERE dispatch_id = old.id AND settled <> 1 \
             ) ORDER BY finished_at LIMIT $2) RETURNING id",
     postgres: "DELETE FROM dispatches WHERE id IN ( \
             SELECT id FROM dispatches AS old WHERE finished_at <= $1 AND NOT EXISTS ( \
-                SELECT 1 FROM outbox WHERE dispatch_id = old.id AND settled = 0 \
+                SELECT 1 FROM outbox WHERE dispatch_id = old.id AND settled <> 1 \
             ) ORDER BY finished_at LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING id::text",
 };
 
