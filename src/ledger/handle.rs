@@ -350,8 +350,12 @@ impl Ledger {
         errand: &Errand,
         event: Answer,
     ) -> Result<Option<effect::Phase>, LedgerError> {
-        let (id, sends) = (errand.id, errand.row.sends);
-        ask!(self, Request::Answered(id, sends, event), Outcome::Answered)
+        let (dispatch, id, sends) = (errand.dispatch, errand.id, errand.row.sends);
+        ask!(
+            self,
+            Request::Answered(dispatch, id, sends, event),
+            Outcome::Answered
+        )
     }
 
     /// How long others certainly leave this process alone, by a clock of its own that goes on while

@@ -453,7 +453,7 @@ async fn a_foreign_or_newer_file_is_left_alone() {
         refused,
         LedgerError::Newer {
             found: 99,
-            known: 3
+            known: 4
         }
     );
 

@@ -14,11 +14,13 @@ const SQLITE: &[&str] = &[
     include_str!("sqlite/0001_ledger.sql"),
     include_str!("sqlite/0002_slots_and_owners.sql"),
     include_str!("sqlite/0003_revisions.sql"),
+    include_str!("sqlite/0004_outbox.sql"),
 ];
 const POSTGRES: &[&str] = &[
     include_str!("postgres/0001_ledger.sql"),
     include_str!("postgres/0002_revisions.sql"),
     include_str!("postgres/0003_turns.sql"),
+    include_str!("postgres/0004_outbox.sql"),
 ];
 
 /// What is left to be done for a ledger of that version.

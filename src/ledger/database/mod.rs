@@ -7,6 +7,7 @@ mod inherited;
 mod migrate;
 mod rows;
 
+use serde::de::DeserializeOwned;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{
@@ -243,6 +244,35 @@ impl Transaction<'_> {
                 .await?
                 .rows_affected(),
         })
+    }
+
+    /// The rows of the answer to a packed statement: SQLite gives them as one JSON array of arrays,
+    /// for each row by itself is handed from its thread to ours, which takes longer than to make it.
+    pub(super) async fn unpack<T: Answer + DeserializeOwned>(
+        &mut self,
+        sql: Sql,
+        params: &[Param<'_>],
+    ) -> Result<Vec<T>, Fault> {
+        if let Self::Postgres { .. } = self {
+            return self.fetch(sql, params).await;
+        }
+        let packed: Option<(String,)> = self.first(sql, params).await?;
+        Ok(match packed {
+            Some((rows,)) => serde_json::from_str(&rows)?,
+            None => Vec::new(),
+        })
+    }
+
+    /// The same about those; nothing where there are none.
+    pub(super) async fn unpack_for<T: Answer + DeserializeOwned>(
+        &mut self,
+        sql: Sql,
+        rows: &Rows,
+    ) -> Result<Vec<T>, Fault> {
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.unpack(sql, &[Param::Rows(rows)]).await
     }
 
     /// The rows of the answer about those; nothing where there are none.

@@ -132,7 +132,7 @@ impl Group<'_> {
             Param::Int(i64::from(agent.max_concurrent)),
             Param::Int(count(wanted)),
         ];
-        let free: Vec<(i64,)> = self.transaction.fetch(sql::FREE, &params).await?;
+        let free: Vec<(i64,)> = self.transaction.unpack(sql::FREE, &params).await?;
         let free: Vec<i64> = free.into_iter().rev().map(|(slot,)| slot).collect();
         let there = free.len();
         self.slots.insert(agent.name.clone(), free);
@@ -157,7 +157,7 @@ impl Group<'_> {
         }
         let mut params = vec![Param::Int(count(limit))];
         params.extend(agent.map(Param::Text));
-        self.transaction.fetch(sql, &params).await
+        self.transaction.unpack(sql, &params).await
     }
 
     /// `None`: it cannot be read, and stays where it is.

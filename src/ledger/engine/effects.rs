@@ -17,30 +17,32 @@ use crate::ledger::store::{Errand, LedgerError, without_nul};
 pub(super) type Whose = HashMap<Uuid, Uuid>;
 
 impl Group<'_> {
-    /// Loads the dispatches of those effects, and these too where they are settled already.
-    pub(super) async fn load_effects(
-        &mut self,
-        ids: impl Iterator<Item = Uuid>,
-    ) -> Result<Whose, Fault> {
+    /// The dispatches of those effects.
+    pub(super) async fn whose(&mut self, ids: impl Iterator<Item = Uuid>) -> Result<Whose, Fault> {
         let wanted: Rows = ids.map(|id| id.to_string()).collect();
         let stored: Vec<(String, String)> = self.transaction.fetch_for(sql::WHOSE, &wanted).await?;
         let mut whose = Whose::new();
         for (id, dispatch) in stored {
             whose.insert(parse(&id)?, parse(&dispatch)?);
         }
-        self.load(whose.values().copied()).await?;
-        let settled = whose
-            .iter()
-            .filter(|(id, dispatch)| match self.held.get(dispatch) {
-                Some(Ok(held)) => !held.outbox.iter().any(|out| out.id == **id),
-                _ => false,
-            });
+        Ok(whose)
+    }
+
+    /// Loads those of the effects that are settled already; their dispatches are loaded.
+    pub(super) async fn load_settled(
+        &mut self,
+        effects: impl Iterator<Item = (Uuid, Uuid)>,
+    ) -> Result<(), Fault> {
+        let settled = effects.filter(|(id, dispatch)| match self.held.get(dispatch) {
+            Some(Ok(held)) => !held.outbox.iter().any(|out| out.id == *id),
+            _ => false,
+        });
         let settled: Rows = settled.map(|(id, _)| id.to_string()).collect();
-        let settled: Vec<StoredOut> = self.transaction.fetch_for(sql::LOAD_OUT, &settled).await?;
+        let settled: Vec<StoredOut> = self.transaction.unpack_for(sql::LOAD_OUT, &settled).await?;
         for stored in &settled {
             self.keep(stored)?;
         }
-        Ok(whose)
+        Ok(())
     }
 
     /// The effects whose turn it is, each behind those of its attempt that came before it.
@@ -96,7 +98,7 @@ impl Group<'_> {
     pub(super) async fn lose(&mut self, owner: &str, at: i64) -> Result<Vec<Uuid>, Fault> {
         let sending: Vec<StoredOut> = self
             .transaction
-            .fetch(sql::SENDING, &[Param::Text(owner)])
+            .unpack(sql::SENDING, &[Param::Text(owner)])
             .await?;
         let mut dispatches = Vec::with_capacity(sending.len());
         for stored in &sending {
@@ -128,7 +130,8 @@ impl Group<'_> {
         id: Uuid,
         event: &Event,
     ) -> Result<bool, LedgerError> {
-        let dispatch = self.whose(whose, id)?;
+        let unknown = || LedgerError::Unknown(format!("effect {id}"));
+        let dispatch = whose.get(&id).copied().ok_or_else(unknown)?;
         let out = self.effect(dispatch, id)?;
         let (effect, fence) = (out.effect, out.fence);
         if !out.row.clone().apply(event) {
@@ -142,12 +145,11 @@ impl Group<'_> {
 
     pub(super) fn answered(
         &mut self,
-        whose: &Whose,
+        dispatch: Uuid,
         id: Uuid,
         sends: u32,
         answer: &Answer,
     ) -> Result<Option<Phase>, LedgerError> {
-        let dispatch = self.whose(whose, id)?;
         let now = self.now;
         let without_fence = self.writer.options.without_fence;
         let (event, remote_id, reason) = match answer {
@@ -185,11 +187,6 @@ impl Group<'_> {
             )?));
         }
         Ok(Some(phase))
-    }
-
-    fn whose(&self, whose: &Whose, id: Uuid) -> Result<Uuid, LedgerError> {
-        let unknown = || LedgerError::Unknown(format!("effect {id}"));
-        whose.get(&id).copied().ok_or_else(unknown)
     }
 
     /// Moves an effect on, and tells its dispatch where it has come to its end.

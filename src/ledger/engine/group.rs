@@ -19,8 +19,19 @@ pub(super) struct Held {
     pub(super) run_at: Option<i64>,
     pub(super) deadline_at: Option<i64>,
     pub(super) changed: bool,
+    /// What its row says beside the state; `None` where that was not read.
+    pub(super) kept: Option<Kept>,
     /// Its effects that are not settled, and new ones.
     pub(super) outbox: Vec<Out>,
+}
+
+/// What is searched for in the row of a dispatch. Where it stays as it is, the indexes stay so too.
+#[derive(PartialEq, Eq)]
+pub(super) struct Kept {
+    owner: Option<String>,
+    run_at: Option<i64>,
+    deadline_at: Option<i64>,
+    finished: bool,
 }
 
 /// A row of the outbox.
@@ -50,8 +61,8 @@ pub(super) type StoredOut = (
     Option<i64>,
 );
 
-/// id, state, timer, deadline.
-pub(super) type StoredDispatch = (String, String, Option<i64>, Option<i64>);
+/// id, state, owner, timer, deadline.
+pub(super) type StoredDispatch = (String, String, Option<String>, Option<i64>, Option<i64>);
 
 /// What is to be written, beside dispatches and effects that changed.
 #[derive(Default)]
@@ -92,6 +103,7 @@ impl Held {
             run_at: None,
             deadline_at: None,
             changed: false,
+            kept: None,
             outbox: Vec::new(),
         }
     }
@@ -155,9 +167,9 @@ impl Group<'_> {
         wanted.sort_unstable();
         wanted.dedup();
         let wanted: Rows = wanted.iter().map(Uuid::to_string).collect();
-        let stored: Vec<StoredDispatch> = self.transaction.fetch_for(sql::LOAD, &wanted).await?;
+        let stored: Vec<StoredDispatch> = self.transaction.unpack_for(sql::LOAD, &wanted).await?;
         self.hold(stored)?;
-        let open: Vec<StoredOut> = self.transaction.fetch_for(sql::LOAD_OPEN, &wanted).await?;
+        let open: Vec<StoredOut> = self.transaction.unpack_for(sql::LOAD_OPEN, &wanted).await?;
         for stored in &open {
             self.keep(stored)?;
         }
@@ -165,11 +177,17 @@ impl Group<'_> {
     }
 
     pub(super) fn hold(&mut self, stored: Vec<StoredDispatch>) -> Result<(), LedgerError> {
-        for (id, state, run_at, deadline_at) in stored {
-            let held = serde_json::from_str(&state)
+        for (id, state, owner, run_at, deadline_at) in stored {
+            let held = serde_json::from_str::<Dispatch>(&state)
                 .map(|state| Held {
                     run_at,
                     deadline_at,
+                    kept: Some(Kept {
+                        owner,
+                        run_at,
+                        deadline_at,
+                        finished: state.phase.is_terminal(),
+                    }),
                     ..Held::new(state)
                 })
                 .map_err(LedgerError::from);
@@ -213,23 +231,39 @@ impl Group<'_> {
     pub(super) async fn flush(&mut self) -> Result<(), Fault> {
         let changes = std::mem::take(&mut self.changes);
         let mut updated = Rows::default();
+        let mut stepped = Rows::default();
         let mut sent = Rows::default();
         let mut moved = Rows::default();
         for (id, held) in &mut self.held {
             let Ok(held) = held else { continue };
             if std::mem::take(&mut held.changed) {
-                let finished = held.state.phase.is_terminal();
+                let state = serde_json::to_string(&held.state)?;
                 // Whoever moves a live dispatch looks after it from now on, if it may look after
                 // any.
-                let owner = held.state.attempt.as_ref().map(|_| self.writer.owner);
-                updated.push([
-                    id.to_string().into(),
-                    serde_json::to_string(&held.state)?.into(),
-                    i64::from(finished).into(),
-                    owner.map(|owner| owner.to_string()).into(),
-                    held.run_at.into(),
-                    held.deadline_at.into(),
-                ]);
+                let owner = match (self.lost, held.state.attempt.as_ref(), &held.kept) {
+                    (true, _, Some(kept)) => kept.owner.clone(),
+                    (_, attempt, _) => attempt.map(|_| self.writer.owner.to_string()),
+                };
+                let keeps = Kept {
+                    owner,
+                    run_at: held.run_at,
+                    deadline_at: held.deadline_at,
+                    finished: held.state.phase.is_terminal(),
+                };
+                if held.kept.as_ref() == Some(&keeps) {
+                    stepped.push([id.to_string().into(), state.into()]);
+                } else {
+                    updated.push([
+                        id.to_string().into(),
+                        state.into(),
+                        i64::from(keeps.finished).into(),
+                        keeps.owner.clone().into(),
+                        keeps.run_at.into(),
+                        keeps.deadline_at.into(),
+                    ]);
+                    // Where others took over it is theirs to say who the owner is.
+                    held.kept = (!self.lost).then_some(keeps);
+                }
             }
             for out in &mut held.outbox {
                 let new = std::mem::take(&mut out.new);
@@ -276,6 +310,7 @@ impl Group<'_> {
             ];
             transaction.execute(sql::UPDATE, &params).await?;
         }
+        transaction.write(sql::STEP, &stepped).await?;
         transaction
             .write(sql::BEGIN_ATTEMPTS, &changes.begun)
             .await?;

@@ -332,7 +332,7 @@ pub(super) async fn errands(
     sql: Sql,
     params: &[Param<'_>],
 ) -> std::result::Result<Vec<Errand>, Fault> {
-    let stored: Vec<StoredErrand> = transaction.fetch(sql, params).await?;
+    let stored: Vec<StoredErrand> = transaction.unpack(sql, params).await?;
     let errands = stored.into_iter().map(errand);
     Ok(errands.collect::<Result<_>>()?)
 }

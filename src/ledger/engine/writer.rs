@@ -38,7 +38,8 @@ pub(in crate::ledger) enum Request {
     Due(usize),
     Send(usize),
     Doubtful(usize),
-    Answered(Uuid, u32, Answer),
+    /// Of a dispatch, an effect.
+    Answered(Uuid, Uuid, u32, Answer),
     Heartbeat,
     Leave,
     TakeOver,
@@ -118,6 +119,8 @@ impl Writer {
     ) {
         let mut connection = Some(connection);
         while let Some(first) = jobs.recv().await {
+            // Whoever was answered just now may have more to say: it shares this commit.
+            tokio::task::yield_now().await;
             let mut group = vec![first];
             while group.len() < GROUP {
                 match jobs.try_recv() {
@@ -270,20 +273,26 @@ impl Writer {
         connection: &'g mut Connection,
     ) -> std::result::Result<Group<'g>, Fault> {
         let mut transaction = connection.begin(Mode::Write).await?;
-        let (now, revision) = owners::scene(&mut transaction, &self.options).await?;
-        self.lease.compare(now, ticks());
         let owner = self.owner.to_string();
-        let expires = now.saturating_add(millis(self.options.lease));
-        let params = [Param::Int(now), Param::Int(expires), Param::Text(&owner)];
-        let renewed: Option<(i64,)> = match self.works {
+        let params = [
+            Param::Int(self.options.clock_offset()),
+            Param::Int(millis(self.options.lease)),
+            Param::Text(&owner),
+        ];
+        let renewed: Option<(i64, i64, i64)> = match self.works {
             true => transaction.first(sql::RENEW, &params).await?,
             false => None,
         };
-        let number = renewed.map_or(0, |(number,)| number);
+        let number = renewed.map_or(0, |(.., number)| number);
         // Turns only go up, and this one was kept already.
         if number > 0 && number <= self.kept.load(Ordering::SeqCst) {
             return Err(LedgerError::WentBack.into());
         }
+        let (now, revision) = match renewed {
+            Some((now, revision, _)) => (now, revision),
+            None => owners::scene(&mut transaction, &self.options).await?,
+        };
+        self.lease.compare(now, ticks());
         Ok(Group {
             writer: self,
             transaction,
@@ -396,16 +405,23 @@ impl Group<'_> {
         requests: &[&Request],
         outcomes: &mut [Option<Result<Outcome>>],
     ) -> std::result::Result<(), Fault> {
+        let steered = requests.iter().filter_map(|request| match request {
+            Request::Steer(id, _) => Some(*id),
+            _ => None,
+        });
+        let whose = self.whose(steered).await?;
+        let dispatches = requests.iter().filter_map(|request| match request {
+            Request::Record(id, ..) | Request::Answered(id, ..) => Some(*id),
+            Request::Steer(id, _) => whose.get(id).copied(),
+            _ => None,
+        });
+        self.load(dispatches).await?;
         let effects = requests.iter().filter_map(|request| match request {
-            Request::Answered(id, ..) | Request::Steer(id, _) => Some(*id),
+            Request::Answered(dispatch, id, ..) => Some((*id, *dispatch)),
+            Request::Steer(id, _) => Some((*id, whose.get(id).copied()?)),
             _ => None,
         });
-        let whose = self.load_effects(effects).await?;
-        let recorded = requests.iter().filter_map(|request| match request {
-            Request::Record(id, ..) => Some(*id),
-            _ => None,
-        });
-        self.load(recorded).await?;
+        self.load_settled(effects).await?;
         let submitted = requests.iter().filter_map(|request| match request {
             Request::Submit(submission) => Some(&**submission),
             _ => None,
@@ -429,8 +445,8 @@ impl Group<'_> {
                 Request::Record(id, event, evidence) => self
                     .record(*id, event.clone(), evidence)
                     .map(Outcome::Recorded),
-                Request::Answered(id, sends, answer) => self
-                    .answered(&whose, *id, *sends, answer)
+                Request::Answered(dispatch, id, sends, answer) => self
+                    .answered(*dispatch, *id, *sends, answer)
                     .map(Outcome::Answered),
                 Request::Steer(id, event) => self.steer(&whose, *id, event).map(Outcome::Whether),
                 _ => continue,

@@ -50,22 +50,26 @@ pub(super) const SUBMIT: Sql = Sql {
         ON CONFLICT DO NOTHING",
 };
 
-/// ids → id, state, timer, deadline.
+/// ids → id, state, owner, timer, deadline; packed.
 pub(super) const LOAD: Sql = Sql {
-    sqlite: "SELECT d.id, d.state, d.run_at, d.deadline_at FROM json_each($1) AS w JOIN dispatches AS d \
-        ON d.id = w.value ->> 0",
+    sqlite: "SELECT json_group_array(json_array(d.id, d.state, d.owner, d.run_at, d.deadline_at)) \
+        FROM json_each($1) AS w JOIN dispatches AS d ON d.id = w.value ->> 0",
     // In the order of their ids, so that two writers do not wait for each other.
-    postgres: "SELECT id::text, state::text, run_at, deadline_at FROM dispatches \
+    postgres: "SELECT id::text, state::text, owner::text, run_at, deadline_at FROM dispatches \
         WHERE id = ANY($1::text[]::uuid[]) ORDER BY id FOR UPDATE",
 };
 
+/// Effects; packed.
 macro_rules! outs {
     ($sqlite:literal, $postgres:literal) => {
         Sql {
             sqlite: concat!(
-                "SELECT o.id, o.dispatch_id, o.fence, o.effect, o.nonce, o.row, o.position, \
+                "SELECT json_group_array(json_array(id, dispatch_id, fence, effect, nonce, row, \
+                 position, owner, remote_id)) FROM ( \
+                 SELECT o.id, o.dispatch_id, o.fence, o.effect, o.nonce, o.row, o.position, \
                  o.owner, o.remote_id FROM ",
-                $sqlite
+                $sqlite,
+                ")"
             ),
             postgres: concat!(
                 "SELECT o.id::text, o.dispatch_id::text, o.fence, o.effect, o.nonce::text, \
@@ -76,11 +80,12 @@ macro_rules! outs {
     };
 }
 
-/// ids of dispatches → their effects that are not settled.
+/// ids of dispatches → their effects that are not settled. (With `settled = 0` PostgreSQL would, as
+/// long as it holds the table to be small, look through all that are not settled.)
 pub(super) const LOAD_OPEN: Sql = outs!(
     "json_each($1) AS w JOIN outbox AS o ON o.dispatch_id = w.value ->> 0 \
-     WHERE o.settled = 0 ORDER BY o.position",
-    "outbox AS o WHERE o.dispatch_id = ANY($1::text[]::uuid[]) AND o.settled = 0 \
+     WHERE o.settled <> 1 ORDER BY o.position",
+    "outbox AS o WHERE o.dispatch_id = ANY($1::text[]::uuid[]) AND o.settled <> 1 \
      ORDER BY o.position"
 );
 
@@ -119,6 +124,14 @@ pub(super) const UPDATE: Sql = Sql {
         WHERE dispatches.id = r.id::uuid",
 };
 
+/// id, state.
+pub(super) const STEP: Sql = Sql {
+    sqlite: "UPDATE dispatches SET state = r.value ->> 1 FROM json_each($1) AS r \
+        WHERE dispatches.id = r.value ->> 0",
+    postgres: "UPDATE dispatches SET state = r.state::jsonb \
+        FROM unnest($1::text[], $2::text[]) AS r(id, state) WHERE dispatches.id = r.id::uuid",
+};
+
 /// dispatch, fence, agent, now, terms.
 pub(super) const BEGIN_ATTEMPTS: Sql = Sql {
     sqlite: "INSERT INTO attempts (dispatch_id, fence, agent, started_at, terms) \
@@ -140,11 +153,12 @@ pub(super) const END_ATTEMPTS: Sql = Sql {
         WHERE attempts.dispatch_id = r.id::uuid AND attempts.fence = r.fence",
 };
 
-/// agent, most, limit → free slots.
+/// agent, most, limit → free slots; packed.
 pub(super) const FREE: Sql = Sql {
     // It would look at all the slots, the primary key being an index too.
-    sqlite: "SELECT slot FROM slots INDEXED BY slots_free \
-        WHERE agent = $1 AND dispatch_id IS NULL AND slot <= $2 ORDER BY slot LIMIT $3",
+    sqlite: "SELECT json_group_array(json_array(slot)) FROM ( \
+            SELECT slot FROM slots INDEXED BY slots_free \
+            WHERE agent = $1 AND dispatch_id IS NULL AND slot <= $2 ORDER BY slot LIMIT $3)",
     postgres: "SELECT slot FROM slots WHERE agent = $1 AND dispatch_id IS NULL AND slot <= $2 \
         ORDER BY slot LIMIT $3 FOR UPDATE SKIP LOCKED",
 };
@@ -215,18 +229,22 @@ pub(super) const NOTE: Sql = Sql {
             WITH ORDINALITY AS r(id, fence, kind, at, body, place) ORDER BY r.place",
 };
 
+/// Effects with what there is to know to carry them out; packed.
 macro_rules! errands {
     ($sqlite:literal, $postgres:literal) => {
         Sql {
             sqlite: concat!(
-                "SELECT o.id, o.dispatch_id, o.fence, o.effect, o.nonce, o.row, o.remote_id, \
-                 h.remote_id, a.agent, a.terms, d.task, d.state ->> 'reason', \
-                 d.state ->> '$.plan.max_retries' \
+                "SELECT json_group_array(json_array(id, dispatch_id, fence, effect, nonce, row, \
+                 remote_id, handover, agent, terms, task, reason, retries)) FROM ( \
+                 SELECT o.id, o.dispatch_id, o.fence, o.effect, o.nonce, o.row, o.remote_id, \
+                 h.remote_id AS handover, a.agent, a.terms, d.task, d.state ->> 'reason' AS reason, \
+                 d.state ->> '$.plan.max_retries' AS retries \
                  FROM outbox AS o JOIN dispatches AS d ON d.id = o.dispatch_id \
                  LEFT JOIN attempts AS a ON a.dispatch_id = o.dispatch_id AND a.fence = o.fence \
                  LEFT JOIN outbox AS h ON h.dispatch_id = o.dispatch_id AND h.fence = o.fence \
                  AND h.effect = 'comment' ",
-                $sqlite
+                $sqlite,
+                ")"
             ),
             postgres: concat!(
                 "SELECT o.id::text, o.dispatch_id::text, o.fence, o.effect, o.nonce::text, \
@@ -245,11 +263,11 @@ macro_rules! errands {
 /// now, limit → the effects whose turn it is.
 pub(super) const DUE: Sql = errands!(
     "WHERE o.settled = 0 AND o.phase = 'ready' AND o.not_before <= $1 AND d.phase <> 'held' \
-     AND NOT EXISTS (SELECT 1 FROM outbox AS e WHERE e.settled = 0 \
+     AND NOT EXISTS (SELECT 1 FROM outbox AS e WHERE e.settled <> 1 \
          AND e.dispatch_id = o.dispatch_id AND e.fence = o.fence AND e.position < o.position) \
      ORDER BY o.not_before, o.id LIMIT $2",
     "WHERE o.settled = 0 AND o.phase = 'ready' AND o.not_before <= $1 AND d.phase <> 'held' \
-     AND NOT EXISTS (SELECT 1 FROM outbox AS e WHERE e.settled = 0 \
+     AND NOT EXISTS (SELECT 1 FROM outbox AS e WHERE e.settled <> 1 \
          AND e.dispatch_id = o.dispatch_id AND e.fence = o.fence AND e.position < o.position) \
      ORDER BY o.not_before, o.id LIMIT $2 FOR UPDATE OF o, d SKIP LOCKED"
 );
@@ -284,19 +302,21 @@ pub(super) const BUSY: Sql = Sql {
         WHERE ours.id = $1::uuid AND ours.finished_at IS NOT NULL",
 };
 
-/// limit, agent → id, task, state of what is ready for it.
+/// limit, agent → id, task, state of what is ready for it; packed.
 pub(super) const READY: Sql = Sql {
-    sqlite: "SELECT id, task, state FROM dispatches WHERE phase = 'queued' AND agent = $2 \
-        ORDER BY priority DESC, id LIMIT $1",
+    sqlite: "SELECT json_group_array(json_array(id, task, state)) FROM ( \
+            SELECT id, task, state FROM dispatches WHERE phase = 'queued' AND agent = $2 \
+            ORDER BY priority DESC, id LIMIT $1)",
     postgres: "SELECT id::text, task::text, state::text FROM dispatches \
         WHERE phase = 'queued' AND agent = $2 \
         ORDER BY priority DESC, id LIMIT $1 FOR UPDATE SKIP LOCKED",
 };
 
-/// limit → id, task, state of what is ready and may go to a stand-in.
+/// limit → id, task, state of what is ready and may go to a stand-in; packed.
 pub(super) const READY_FALLBACK: Sql = Sql {
-    sqlite: "SELECT id, task, state FROM dispatches WHERE phase = 'queued' AND fallback = 1 \
-        ORDER BY priority DESC, id LIMIT $1",
+    sqlite: "SELECT json_group_array(json_array(id, task, state)) FROM ( \
+            SELECT id, task, state FROM dispatches WHERE phase = 'queued' AND fallback = 1 \
+            ORDER BY priority DESC, id LIMIT $1)",
     postgres: "SELECT id::text, task::text, state::text FROM dispatches \
         WHERE phase = 'queued' AND fallback = 1 \
         ORDER BY priority DESC, id LIMIT $1 FOR UPDATE SKIP LOCKED",
@@ -374,11 +394,11 @@ pub(super) const REPLAN: Sql = Sql {
 pub(super) const PRUNE: Sql = Sql {
     sqlite: "DELETE FROM dispatches WHERE id IN ( \
             SELECT id FROM dispatches AS old WHERE finished_at <= $1 AND NOT EXISTS ( \
-                SELECT 1 FROM outbox WHERE dispatch_id = old.id AND settled = 0 \
+                SELECT 1 FROM outbox WHERE dispatch_id = old.id AND settled <> 1 \
             ) ORDER BY finished_at LIMIT $2) RETURNING id",
     postgres: "DELETE FROM dispatches WHERE id IN ( \
             SELECT id FROM dispatches AS old WHERE finished_at <= $1 AND NOT EXISTS ( \
-                SELECT 1 FROM outbox WHERE dispatch_id = old.id AND settled = 0 \
+                SELECT 1 FROM outbox WHERE dispatch_id = old.id AND settled <> 1 \
             ) ORDER BY finished_at LIMIT $2 FOR UPDATE SKIP LOCKED) RETURNING id::text",
 };
 

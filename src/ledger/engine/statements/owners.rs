@@ -27,12 +27,16 @@ macro_rules! others {
     };
 }
 
-/// now, expiry, owner → the number of the transaction, where others have not taken over.
+/// by how much the clock is wrong, lease, owner → now, revision of the agents in force, the number of
+/// the transaction, where others have not taken over.
 pub(in crate::ledger::engine) const RENEW: Sql = Sql {
-    sqlite: "UPDATE owners SET seen_at = $1, expires_at = $2 WHERE id = $3 AND gone = 0 \
-        RETURNING 0",
-    postgres: "UPDATE owners SET seen_at = $1, expires_at = $2, turn = turn + 1 \
-        WHERE id = $3::uuid AND gone = 0 RETURNING turn",
+    sqlite: "UPDATE owners SET seen_at = clock.now, expires_at = clock.now + $2 \
+        FROM (SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER) + $1 AS now) AS clock \
+        WHERE id = $3 AND gone = 0 RETURNING seen_at, (SELECT revision FROM agents), 0",
+    postgres: "UPDATE owners SET seen_at = clock.now, expires_at = clock.now + $2, turn = turn + 1 \
+        FROM (SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint + $1 AS now) \
+            AS clock \
+        WHERE id = $3::uuid AND gone = 0 RETURNING seen_at, (SELECT revision FROM agents), turn",
 };
 
 /// Every process's turn is above all that it may have had.

@@ -27,7 +27,7 @@ macro_rules! more {
         "created_at, run_at, finished_at, (SELECT count(*) FROM slots \
              WHERE slots.agent = dispatches.agent AND slots.dispatch_id IS NOT NULL), \
          (SELECT outbox.effect || ' ' || CAST(outbox.row AS text) FROM outbox \
-             WHERE outbox.dispatch_id = dispatches.id AND outbox.settled = 0 \
+             WHERE outbox.dispatch_id = dispatches.id AND outbox.settled <> 1 \
              ORDER BY outbox.fence, outbox.position LIMIT 1), \
          CASE WHEN phase = 'reviewing' THEN (SELECT body ->> 'reason' FROM events \
              WHERE events.dispatch_id = dispatches.id AND events.fence = dispatches.fence \
@@ -84,7 +84,7 @@ pub(in crate::ledger::engine) const GLANCE: Sql = Sql::both(
          THEN CAST(1 AS bigint) ELSE 0 END, \
      CASE WHEN EXISTS (SELECT 1 FROM outbox AS o JOIN dispatches AS d ON d.id = o.dispatch_id \
          WHERE o.settled = 0 AND o.phase = 'ready' AND o.not_before <= $1 \
-         AND d.phase <> 'held' AND NOT EXISTS (SELECT 1 FROM outbox AS e WHERE e.settled = 0 \
+         AND d.phase <> 'held' AND NOT EXISTS (SELECT 1 FROM outbox AS e WHERE e.settled <> 1 \
              AND e.dispatch_id = o.dispatch_id AND e.fence = o.fence \
              AND e.position < o.position)) THEN CAST(1 AS bigint) ELSE 0 END, \
      CASE WHEN EXISTS (SELECT 1 FROM outbox AS o JOIN dispatches AS d ON d.id = o.dispatch_id \
