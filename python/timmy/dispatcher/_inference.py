@@ -144,7 +144,9 @@ def decide(settings: Any, title: Any, description: Any) -> Decision | None:
     # What nobody ranks with is not imported.
     from .ranking import _WHOLE  # noqa: PLC0415
 
-    decided = _read(ranked.model)._model.decide(title, description, ranked.min_confidence, ranked.below)
+    decided = _read(ranked.model)._model.decide(
+        title, description, ranked.min_confidence, ranked.below
+    )
     found, likeliest, probability, below, reason, line, words = decided
     noted: dict[str, object] = {
         "task_type": str(_TYPES[likeliest]),
