@@ -24,6 +24,17 @@ async fn ends_well(mut worker: Child) {
     assert!(ended.await.unwrap().success());
 }
 
+/// One that is stopped does not stay behind where a test fails.
+struct Sleeper(Option<Child>);
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        if let Some(mut worker) = self.0.take() {
+            let _ = worker.kill().and_then(|()| worker.wait());
+        }
+    }
+}
+
 fn signal(worker: &Child, name: &str) {
     let id = worker.id().to_string();
     let sent = Command::new("kill").args([name, &id]).status();
@@ -46,6 +57,7 @@ async fn sleeps_in_an_effect(world: World) {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     signal(&sleeper, "-STOP");
+    let mut sleeper = Sleeper(Some(sleeper));
     // Others bring it to its end, once the lease is over.
     let (agent, stops) = agent_of(&world, &issues);
     ends_well(start(&world, None)).await;
@@ -53,6 +65,7 @@ async fn sleeps_in_an_effect(world: World) {
     agent.join().unwrap();
     check(&world, &issues).await;
     world.gitea.release();
+    let sleeper = sleeper.0.take().unwrap();
     signal(&sleeper, "-CONT");
     ends_well(sleeper).await;
     check(&world, &issues).await;

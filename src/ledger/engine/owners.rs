@@ -70,7 +70,7 @@ fn is_dead(place: &Place, owner: Uuid) -> bool {
 pub(in crate::ledger) async fn hold(connection: &mut Connection, owner: Uuid) -> Result<(), Fault> {
     let mut transaction = connection.begin(Mode::Write).await?;
     let owner = owner.to_string();
-    for sql in [sql::LET_GO, sql::HOLD, sql::HERE] {
+    for sql in [sql::LET_GO, sql::NAME, sql::HOLD, sql::HERE] {
         transaction.execute(sql, &[Param::Text(&owner)]).await?;
     }
     transaction.end().await?;

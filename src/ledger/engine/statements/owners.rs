@@ -45,13 +45,19 @@ pub(in crate::ledger::engine) const TURNS: Sql = Sql {
     postgres: "UPDATE owners SET turn = turn + 4294967296",
 };
 
-/// owner: ends a session of its own that has not noticed that nobody listens.
+/// owner: ends a session of its own that has not noticed that nobody listens. By its name, for whoever
+/// tries its lock has that for a moment too.
 pub(in crate::ledger::engine) const LET_GO: Sql = Sql {
     sqlite: "SELECT 1",
-    postgres: "SELECT pg_terminate_backend(pid) FROM pg_locks \
-        WHERE locktype = 'advisory' AND objsubid = 1 AND mode = 'ExclusiveLock' \
-        AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) \
-        AND (classid::bigint << 32) + objid::bigint = hashtextextended($1, 0)",
+    postgres: "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+        WHERE application_name = 'timmy-dispatcher ' || $1 AND pid <> pg_backend_pid() \
+        AND datname = current_database()",
+};
+
+/// owner: the name of its session.
+pub(in crate::ledger::engine) const NAME: Sql = Sql {
+    sqlite: "SELECT 1",
+    postgres: "SELECT set_config('application_name', 'timmy-dispatcher ' || $1, false)",
 };
 
 /// owner: a lock that ends with the session.
