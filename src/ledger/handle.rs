@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
-use super::database::{Database, Fault, Mode, Place};
+use super::database::{Database, Fault, Mode, Place, UNWRITABLE};
 use super::effect;
 use super::engine::{self, Alive, Asked, Lease, Outcome, Reader, Request, Writer};
 use super::machine::{Event, Plan};
@@ -105,8 +105,11 @@ impl Ledger {
         let session = works && database.has_sessions();
         let mut alive = None;
         if let (true, Place::File(path)) = (works, &place) {
-            let proof = Alive::new(path, owner)
-                .map_err(|error| LedgerError::Database(format!("{place}: {error}")))?;
+            let proof = Alive::new(path, owner).map_err(|error| LedgerError::Unreachable {
+                place: place.to_string(),
+                why: error.to_string(),
+                advice: UNWRITABLE,
+            })?;
             alive = Some(Arc::new(proof));
         }
         if session {

@@ -245,7 +245,7 @@ async fn a_ledger_that_may_not_be_written_says_so() {
     assert_eq!(refused.status.code(), Some(1), "{said}");
     let place = place.ledger();
     assert!(
-        said.contains(&format!("no connection to the ledger at {place}: "))
+        said.contains(place)
             && said.contains("this user must be able to write to the file and to its folder"),
         "{said}"
     );

@@ -100,11 +100,15 @@ fn code(error: &sqlx::Error) -> Option<Cow<'_, str>> {
 pub(super) const STANDBY: &str =
     "it is a standby, or kept from writing otherwise: name the server that may be written to";
 
+/// What to do where a file or its folder may only be read.
+pub(in crate::ledger) const UNWRITABLE: &str =
+    "this user must be able to write to the file and to its folder";
+
 /// What to do where a file cannot be opened, by SQLite's primary code.
 pub(super) fn file_advice(error: &sqlx::Error) -> Option<&'static str> {
     let code: i32 = code(error)?.parse().ok()?;
     Some(match code & 0xff {
-        8 => "this user must be able to write to the file and to its folder",
+        8 => UNWRITABLE,
         10 => "see that it is a file, on a local disk that works",
         14 => "see that its folder is there, and that this user may write to it",
         _ => return None,

@@ -17,7 +17,7 @@ use sqlx::{
 use uuid::Uuid;
 
 pub(super) use connect::{Database, Place};
-pub(super) use fault::Fault;
+pub(super) use fault::{Fault, UNWRITABLE};
 pub(super) use rows::{Column, Rows};
 
 /// One statement in both dialects, with the same parameters in the same order. [`Rows`] are one
