@@ -83,7 +83,7 @@ def way(settings: Any, given: Mapping[str, Any] | None = None) -> Way | None:
 
     def value(name: str) -> Any:
         mine = given.get(name) if given else None
-        return _set(settings, name) if mine is None else mine
+        return setting(settings, name) if mine is None else mine
 
     if _name(value("inference") or "exact") == "exact":
         return None
@@ -166,7 +166,7 @@ _VARIABLES = {
 }
 
 
-def _set(settings: Any, name: str) -> Any:
+def setting(settings: Any, name: str) -> Any:
     """Return a setting's value, stripped; "" where there is none."""
     value = getattr(settings, name, None)
     if isinstance(value, int | float) and not isinstance(value, bool):

@@ -53,6 +53,8 @@ def test_a_model_is_trained_judged_and_read(command, ours):
     assert (command.folder / "again.bin").read_bytes() == first
     ran = command("infer", "--ranked", "--model", "m.bin", "flurbify it", "--json")
     assert json.loads(ran.stdout)["task_type"] == "planning"
+    ran = command("infer", "--ranked", "flurbify", "--json", TIMMY_DISPATCHER_MODEL="m.bin")
+    assert json.loads(ran.stdout)["task_type"] == "planning"
     ran = command("model", "eval", str(ours), "--model", "m.bin")
     assert ran.returncode == 0
     assert "ranked       100.0%  100.0%" in ran.stdout
@@ -70,6 +72,9 @@ def test_the_shipped_model_is_judged_beside_the_rules(command):
     ("arguments", "says"),
     [
         (["model", "train", "-o", "m.bin"], "Which texts?"),
+        (["model", "train", "--base", "-o", "none/m.bin"], "There is no folder none"),
+        (["model", "eval", "empty.jsonl"], "There is no task in empty.jsonl"),
+        (["infer", "Roadmap", "--model", "bad.bin"], "--model is for --ranked"),
         (["model", "train", "none.jsonl", "-o", "m.bin"], "No such file"),
         (["model", "eval", "none.jsonl"], "No such file"),
         (["model", "show", "x", "--model", "bad.bin"], "bad.bin: this is not a model"),
@@ -79,6 +84,7 @@ def test_the_shipped_model_is_judged_beside_the_rules(command):
 )
 def test_what_cannot_be_is_told(command, arguments, says):
     (command.folder / "bad.bin").write_text("{}", encoding="utf-8")
+    (command.folder / "empty.jsonl").write_text("\n", encoding="utf-8")
     ran = command(*arguments)
     assert ran.returncode == 2
     assert says in ran.stderr

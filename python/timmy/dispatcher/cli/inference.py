@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 from timmy import dispatcher
+from timmy.dispatcher._inference import setting
 from timmy.dispatcher.ranking import RankedClassifier, Ranking
 
 from .app import Description, Json, Title, app, display_name, fail
@@ -37,7 +38,11 @@ def infer(
     ] = False,
     model: Annotated[
         str | None,
-        typer.Option("--model", metavar="FILE", help="With --ranked: a model of your own."),
+        typer.Option(
+            "--model",
+            metavar="FILE",
+            help="With --ranked: a model of your own, else that of TIMMY_DISPATCHER_MODEL.",
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -49,6 +54,8 @@ def infer(
     if ranked:
         _infer_ranked(title, description, model, as_json=as_json)
         return
+    if model is not None:
+        fail("--model is for --ranked: the exact rules have none.", as_json=as_json)
     explanation = dispatcher.explain_task_type(title, description)
     if as_json:
         matches = [
@@ -93,11 +100,12 @@ def infer(
 
 
 def load_model(path: str | None, *, as_json: bool) -> RankedClassifier:
-    """Return the model of a file, or the shipped one; end where it cannot be read."""
-    if path is None:
-        return RankedClassifier.built_in()
+    """Return the model of a file, that of the settings, or the shipped one; end where it cannot be
+    read.
+    """
+    path = path or setting(dispatcher.settings, "ranking_model")
     try:
-        return RankedClassifier.load(path)
+        return RankedClassifier.load(path) if path else RankedClassifier.built_in()
     except (OSError, ValueError) as error:
         fail(str(error), as_json=as_json)
 

@@ -32,7 +32,11 @@ app.add_typer(commands, name="model")
 
 Model = Annotated[
     str | None,
-    typer.Option("--model", metavar="FILE", help="A model of your own instead of the shipped one."),
+    typer.Option(
+        "--model",
+        metavar="FILE",
+        help="A model of your own, instead of TIMMY_DISPATCHER_MODEL or the shipped.",
+    ),
 ]
 
 
@@ -73,6 +77,8 @@ def train(
     paths = [*(data or []), *(more or [])]
     if not paths and not base:
         fail("Which texts? Give a file of them, or --base.", as_json=as_json)
+    if not Path(out).parent.is_dir():  # before minutes of learning
+        fail(f"There is no folder {Path(out).parent}.", as_json=as_json)
     examples = [one for path in paths for one in _read(path, as_json=as_json)]
     try:
         model = RankedClassifier.train(
@@ -101,6 +107,8 @@ def evaluate(
 ) -> None:
     """Tell how often a model is right, the exact rules beside it."""
     examples = _read(data, as_json=as_json)
+    if not examples:
+        fail(f"There is no task in {data}.", as_json=as_json)
     found = load_model(model, as_json=as_json).evaluate(examples)
     if as_json:
         print_json(dataclasses.asdict(found))
