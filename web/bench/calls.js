@@ -31,6 +31,8 @@ export function rankings(rank) {
     "200 characters": [TITLE, WORDS.repeat(2).slice(0, 200 - TITLE.length)],
     ...TEXTS,
   };
+  // The fast code is there only after some calls.
+  for (let at = 0; at < 5000; at++) rank(...texts["200 characters"]);
   const rows = {};
   for (const [name, text] of Object.entries(texts)) {
     rows[name] = { "rank, WASM": measure(() => rank(...text)) };
