@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import stat
 from pathlib import Path
 
@@ -297,3 +298,14 @@ def test_what_a_person_said_is_exported_for_training(ledger, tmp_path):
     data = tmp_path / "ours.jsonl"
     assert ledger("model", "export", "-o", str(data)).stdout.startswith("2 tasks are in ")
     assert ledger("model", "eval", str(data), "--json").returncode == 0
+
+
+@pytest.mark.parametrize("arguments", [("list",), SUBMIT, ("ledger", "check"), ("run",)])
+def test_a_server_that_is_not_there_is_said_with_what_to_do(ledger, arguments):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        at = f"127.0.0.1:{free.getsockname()[1]}"
+    ran = ledger(*arguments, TIMMY_LEDGER=f"postgresql://me:hunter22@{at}/db")
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert f"no connection to the ledger at postgresql://{at}/db" in ran.stderr
+    assert "see that the host and the port" in " ".join(ran.stderr.split())
