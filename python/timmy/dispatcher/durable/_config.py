@@ -151,7 +151,7 @@ def config(
                 for task_type, agent in dispatching._TASK_ROUTING.items()
             ],
             "agents": [[str(name), asdict(options)] for name, options in agents.items()],
-            "inference": ranked and asdict(ranked),
+            "inference": ranked and ranked._asdict(),
             "policy": policy,
             "timing": timing,
             "faster": faster,
