@@ -108,9 +108,9 @@ def check(given: Mapping[str, Any]) -> None:
 def unread(settings: Any) -> dict[str, object]:
     """Return the settings as they were given, for a page, which says itself what cannot be."""
     return {
-        "inference": _set(settings, "inference") or "exact",
-        "minConfidence": _set(settings, "min_confidence") or 0,
-        "belowConfidence": _set(settings, "below_confidence"),
+        "inference": setting(settings, "inference") or "exact",
+        "minConfidence": setting(settings, "min_confidence") or 0,
+        "belowConfidence": setting(settings, "below_confidence"),
     }
 
 
@@ -120,7 +120,7 @@ def classifier(settings: Any) -> RankedClassifier:
     Raises:
         ValueError: It cannot be read.
     """
-    return _read(os.fspath(_set(settings, "ranking_model")))
+    return _read(os.fspath(setting(settings, "ranking_model")))
 
 
 def _read(path: str) -> RankedClassifier:
