@@ -48,7 +48,7 @@ function measure(call) {
     const start = performance.now();
     for (let at = 0; at < times; at++) call();
     const took = performance.now() - start;
-    if (took < 1) times *= 2;
+    if (took < 0.25) times *= 2;
     else rounds.push((took / times) * 1000);
   }
   return Number(rounds.sort((one, other) => one - other)[100].toFixed(2));
