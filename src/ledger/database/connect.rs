@@ -27,12 +27,12 @@ const SCHEMA: &str = "timmy_dispatcher";
 /// small to need one, or to be worth their order, and a plan stays. (With a bitmap, each 200 that are
 /// taken over read and sorted all that were left.) That makes the plans of tiny tables seem worth
 /// compiling, which they are not. And whoever is stopped in the middle of a transaction must not keep
-/// rows for ever.
+/// rows for as long as others wait for them.
 const SETTINGS: &[(&str, &str)] = &[
     ("enable_seqscan", "off"),
     ("enable_bitmapscan", "off"),
     ("jit", "off"),
-    ("idle_in_transaction_session_timeout", "30000"),
+    ("idle_in_transaction_session_timeout", "10000"),
 ];
 
 /// Where a ledger lies.
