@@ -88,6 +88,10 @@ impl Team {
         if task.title.trim().is_empty() {
             return Err(Refused("`title` is required.".to_owned()));
         }
+        if wishes.idempotency_key.as_deref() == Some("") {
+            let empty = "`idempotency_key` is empty; leave it out, or give each task its own";
+            return Err(Refused(empty.to_owned()));
+        }
         let decided = decide(&self.policy.inference, task, wishes.inferred);
         let task_type = decided.task_type;
         let route = self.route(task, task_type, wishes);

@@ -176,6 +176,43 @@ def test_local_agents_are_functions(work):
     assert json.loads(ran.stdout)["result"] == {"said": "ROADMAP"}
 
 
+def test_gates_and_owners_are_functions_too(work):
+    (work.folder / "own.py").write_text(
+        "async def triage(assignment):\n    return 1\n"
+        "async def never(question):\n    return 'not today'\n"
+        "def tell(escalation):\n"
+        "    open('told', 'w').write(escalation.task.title)\n"
+    )
+    arguments = (*FAST, "--local", "timmy=own:triage", "--gate", "never=own:never")
+    with work.started(*arguments, "--callback", "oncall=own:tell", **work.variables) as process:
+        wanted = ("--gate", "never", "--callback", "oncall", "--reassignments", "0")
+        ran = work("submit", "Roadmap", *wanted, "--wait", "--json", **work.variables)
+        told = work.folder / "told"
+        while not (told.exists() and told.read_text()):
+            assert process.poll() is None
+        process.terminate()
+        assert process.wait(30) == 0
+    record = json.loads(ran.stdout)
+    assert (record["status"], told.read_text()) == ("escalated", "Roadmap")
+    assert "not today" in record["reason"]
+
+
+@pytest.mark.parametrize(
+    ("option", "function", "said"),
+    [
+        ("--gate", "approved=os:getcwd", "cannot be called 'approved'"),
+        ("--gate", "mine=os:sep", "a gate is a coroutine function"),
+        ("--callback", "mine=os", "MODULE:FUNCTION"),
+        ("--callback", "mine=os:nothing", "nothing"),
+    ],
+)
+def test_gates_and_owners_that_are_none(work, option, function, said):
+    ran = work("run", option, function, **work.variables)
+    assert (ran.returncode, ran.stdout) == (2, "")
+    assert said in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
 @pytest.mark.parametrize(
     ("local", "said"),
     [

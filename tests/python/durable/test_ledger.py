@@ -55,6 +55,8 @@ async def test_a_second_submission_under_a_key_is_the_first(alone):
         with pytest.raises(OtherTask, match='the idempotency key "key"') as refused:
             await dispatcher.submit(Task("Triage more"), idempotency_key="key")
         assert isinstance(refused.value, ValueError)
+        with pytest.raises(Refused, match="`idempotency_key` is empty"):
+            await dispatcher.submit(TASK, idempotency_key="")
         assert (await dispatcher.submit(TASK)).new
         same = await dispatcher.dispatch(str(first.id))
         assert (same.id, same.new) == (first.id, False)
@@ -270,3 +272,11 @@ async def test_two_in_one_process_share_a_ledger(alone):
         waiting = asyncio.create_task(other.wait(dispatch.id))
         await one.cancel(dispatch)
         assert (await waiting).phase == Phase.CANCELLED
+
+
+async def test_a_limit_is_not_negative(alone):
+    async with alone() as dispatcher:
+        for read in (dispatcher.list, dispatcher.outbox):
+            assert await read(limit=0) == ()
+            with pytest.raises(ValueError, match="limit is -1"):
+                await read(limit=-1)

@@ -89,8 +89,8 @@ def submit(
         typer.Option(
             "--gate",
             metavar="GATE",
-            help="What must hold at the end: pull_request, approved, checklist, or the URL of an "
-            "endpoint; repeatable.",
+            help="What must hold at the end: pull_request, approved, checklist, the URL of an "
+            "endpoint, or the name of a function of the worker's; repeatable.",
         ),
     ] = None,
     busy: Annotated[
@@ -112,7 +112,11 @@ def submit(
     ] = None,
     callback: Annotated[
         str | None,
-        typer.Option("--callback", metavar="URL", help="Is told when a person is asked."),
+        typer.Option(
+            "--callback",
+            metavar="URL",
+            help="Is told when a person is asked; or the name of a function of the worker's.",
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what would become of it.")

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections import Counter, deque
+from collections.abc import Callable
 from typing import Annotated, Any, cast
 
 import typer
@@ -130,6 +131,23 @@ Local = Annotated[
     ),
 ]
 
+OwnGates = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--gate",
+        metavar="NAME=MODULE:FUNCTION",
+        help="The coroutine function that is asked as a gate of one's own; repeatable.",
+    ),
+]
+Callbacks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--callback",
+        metavar="NAME=MODULE:FUNCTION",
+        help="The function that tells an owner that a person is asked; repeatable.",
+    ),
+]
+
 #: Phases in which an agent's slot is taken.
 _IN_A_SLOT = {Phase.HANDING_OVER, Phase.HANDED_OVER, Phase.WORKING, Phase.WITHDRAWING}
 #: Seconds between two looks at the ledger for the live view.
@@ -217,21 +235,31 @@ def _times(given: Pairs, option: str, *, as_json: bool) -> dict[str, float]:
     return read
 
 
-def _functions(values: list[str] | None, *, as_json: bool) -> dict[str, Any]:
-    """Import the functions of local agents; modules are looked for in this folder too."""
-    named = pairs(values, "--local", as_json=as_json)
-    if named:
+def _functions(values: list[str] | None, option: str, *, as_json: bool) -> dict[str, Any]:
+    """Import functions by their names; modules are looked for in this folder too."""
+    named = pairs(values, option, as_json=as_json)
+    if named and os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())
     functions: dict[str, Any] = {}
-    for agent, where in named.items():
+    for key, where in named.items():
         module, separator, name = where.partition(":")
         if not (module and separator and name):
-            fail(f"--local takes AGENT=MODULE:FUNCTION, not {where!r}", as_json=as_json)
+            fail(f"{option} takes {key}=MODULE:FUNCTION, not {where!r}", as_json=as_json)
         try:
-            functions[agent] = getattr(importlib.import_module(module), name)
+            functions[key] = getattr(importlib.import_module(module), name)
         except (ImportError, AttributeError) as error:
-            fail(f"--local {agent}: {where} cannot be imported: {error}", as_json=as_json)
+            fail(f"{option} {key}: {where} cannot be imported: {error}", as_json=as_json)
     return functions
+
+
+def _register(
+    register: Callable[[str], Callable[[Any], Any]], functions: dict[str, Any], *, as_json: bool
+) -> None:
+    for name, function in functions.items():
+        try:
+            register(name)(function)
+        except (TypeError, ValueError) as error:
+            fail(f"{name}: {error}", as_json=as_json)
 
 
 @app.command(epilog=f"{ENVIRONMENT}\n{LEDGER_ENVIRONMENT}\n{WORKER_ENVIRONMENT}")
@@ -246,6 +274,8 @@ def run(
     receive: ReceiveAt = None,
     public_url: PublicUrl = None,
     local: Local = None,
+    gates: OwnGates = None,
+    callbacks: Callbacks = None,
     drain: Annotated[
         float,
         typer.Option(
@@ -285,11 +315,17 @@ def run(
         as_json=as_json,
     )
     place = prepare(ledger, make=True, as_json=as_json)
-    functions = _functions(local, as_json=as_json)
+    agents = _functions(local, "--local", as_json=as_json)
+    judges = _functions(gates, "--gate", as_json=as_json)
+    owners = _functions(callbacks, "--callback", as_json=as_json)
     try:
         worker = Dispatcher(place, faster=faster, **given)
-        for agent, function in functions.items():
-            worker.local_agent(agent)(function)
+        for register, functions in (
+            (worker.local_agent, agents),
+            (worker.gate, judges),
+            (worker.callback, owners),
+        ):
+            _register(register, functions, as_json=as_json)
         finished = interrupts.run(_Worker(worker, place, drain, quiet, as_json).run())
     except DispatcherError as error:
         end(error, as_json=as_json)

@@ -94,6 +94,12 @@ def _check_named(callback: Any) -> None:
         )
 
 
+def _limit(limit: int) -> int:
+    if limit < 0:
+        raise ValueError(f"limit is {limit}; it is a number from 0 on")
+    return limit
+
+
 def _wishes(
     *,
     idempotency_key: str | None = None,
@@ -530,8 +536,11 @@ class Dispatcher:
         return reading.story(await self._open.story(_id(id)))
 
     async def list(self, *, finished: bool = False, limit: int = 100) -> tuple[Record, ...]:
-        """Return the newest dispatches first, unfinished ones only or all."""
-        return reading.records(await self._open.list(finished, limit))
+        """Return the newest dispatches first, unfinished ones only or all.
+
+        ValueError for a negative limit.
+        """
+        return reading.records(await self._open.list(finished, _limit(limit)))
 
     async def cancel(self, id: Id) -> Record:
         """Call a dispatch off; what was handed out is taken back first. NotNow if it has ended."""
@@ -565,8 +574,11 @@ class Dispatcher:
         await self._open.pause(agent and str(agent), False)
 
     async def outbox(self, limit: int = 100) -> tuple[Effect, ...]:
-        """Return the effects that are not settled, the oldest first."""
-        return reading.effects(await self._open.outbox(limit))
+        """Return the effects that are not settled, the oldest first.
+
+        ValueError for a negative limit.
+        """
+        return reading.effects(await self._open.outbox(_limit(limit)))
 
     async def hasten(self, effect: UUID | str) -> bool:
         """Have an effect that waits tried at once; False if it does not wait."""
