@@ -22,6 +22,7 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
 from importlib import import_module
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from .durable import Dispatcher as Dispatcher
     from .durable import DispatcherError as DispatcherError
     from .durable import Task as Task
+    from .explanation import Explanation as Explanation
+    from .explanation import Match as Match
+    from .explanation import Span as Span
     from .ranking import RankedClassifier as RankedClassifier
     from .ranking import Ranking as Ranking
     from .ranking import rank_task_types as rank_task_types
@@ -161,76 +165,18 @@ _TYPES = tuple(TaskType(task_type) for task_type, _ in _core.routes())
 _AGENTS = tuple(AgentType(agent) for _, agent in _core.routes())
 
 
-@dataclass(frozen=True)
-class Span:
-    """A part of the title or the description, in code points."""
+@cache
+def _explained() -> Callable[..., Explanation]:
+    # What nobody explains with is not imported.
+    from .explanation import explained  # noqa: PLC0415
 
-    field: Literal["title", "description"]
-    start: int
-    end: int
-
-
-@dataclass(frozen=True)
-class Match:
-    """A keyword that stands in a text.
-
-    It has two spans where it runs from the end of the title into the description; the blank
-    between the two belongs to neither.
-    """
-
-    keyword: str
-    task_type: TaskType
-    spans: tuple[Span, ...]
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """A task type, its agent by the built-in routes, and every keyword found, by position."""
-
-    task_type: TaskType
-    agent: AgentType
-    matches: tuple[Match, ...]
-
-    @property
-    def deciding(self) -> tuple[Match, ...]:
-        """The matches of the type itself."""
-        return tuple(match for match in self.matches if match.task_type == self.task_type)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return the fields, for pickle and copy."""
-        return {"task_type": self.task_type, "agent": self.agent, "matches": self.matches}
-
-
-class _MatchesWhenLookedAt:
-    """Finds the matches of an explanation the first time, and puts them into its place."""
-
-    def __get__(self, explanation: Explanation | None, owner: type | None = None) -> Any:
-        found_by = explanation and explanation.__dict__.get("_found_by")
-        if not found_by:
-            raise AttributeError("matches")
-        find, title, description = found_by
-        matches = find(title, description, (Match, Span, _TYPES))
-        explanation.__dict__["matches"] = matches
-        return matches
-
-
-# After the decorator, which would take it for the default of the field.
-type.__setattr__(Explanation, "matches", _MatchesWhenLookedAt())
-
-
-def _explanation(of: int, find: Callable[..., Any], title: str, description: str) -> Explanation:
-    explanation = object.__new__(Explanation)
-    fields = explanation.__dict__
-    fields["task_type"] = _TYPES[of]
-    fields["agent"] = _AGENTS[of]
-    fields["_found_by"] = find, title, description
-    return explanation
+    return explained
 
 
 def explain_task_type(title: str, description: str = "") -> Explanation:
     """Return the type of a text with every keyword found and its place."""
     of = _core.infer_task_type(title, description)
-    return _explanation(of, _core.matches, title, description)
+    return _explained()(of, _core.matches, title, description)
 
 
 class Classifier:
@@ -287,7 +233,7 @@ class Classifier:
     def explain(self, title: str, description: str = "") -> Explanation:
         """Return the type of a text with every keyword found and its place."""
         of = self._core.infer(title, description)
-        return _explanation(of, self._core.matches, title, description)
+        return _explained()(of, self._core.matches, title, description)
 
 
 # It needs the names above.
@@ -552,6 +498,9 @@ if hasattr(os, "register_at_fork"):
 _LATER = {
     "Dispatcher": "durable",
     "DispatcherError": "durable",
+    "Explanation": "explanation",
+    "Match": "explanation",
+    "Span": "explanation",
     "Task": "durable",
     "RankedClassifier": "ranking",
     "Ranking": "ranking",

@@ -20,7 +20,8 @@ from functools import cache
 from os import PathLike
 from typing import Any
 
-from . import _AGENTS, _TYPES, AgentType, Span, TaskType, _core
+from . import _AGENTS, _TYPES, AgentType, TaskType, _core
+from .explanation import Span
 
 #: What the core counts probabilities in.
 _WHOLE = 10_000
