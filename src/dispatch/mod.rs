@@ -26,4 +26,4 @@ pub use retry::{MAX_RETRY_AFTER, Transient};
 pub use settings::{ConfigError, Settings, api_base, check_http_url, check_repo};
 pub use swarm::{DispatchResult, Swarm, Task};
 #[cfg(feature = "python")]
-pub(crate) use swarm_values::{Client, Opaque};
+pub(crate) use swarm_values::{Client, NativeHost, Opaque};

@@ -5,10 +5,10 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::flow::{Draft, Steps};
-use super::host::{Arg, Failure, Fallible, Host, Level, Step, Value};
+use super::host::{Failure, Fallible, Host, Step, Value};
 use super::settings::ConfigError;
 use super::swarm::{DispatchResult, Swarm, Task};
-use super::swarm_values::{Client, GiteaPlace, Opaque, emit, gitea_place, secrets_of};
+use super::swarm_values::{Client, GiteaPlace, NativeHost, Opaque, gitea_place, secrets_of};
 use crate::channel::comment;
 use crate::gitea;
 use crate::http::{Method, Repeat, Request, Response, Secrets, Transport};
@@ -46,44 +46,9 @@ impl<'a, T: Transport> TaskSteps<'a, T> {
     }
 }
 
-impl<T: Transport> Host for TaskSteps<'_, T> {
-    type Value = Opaque;
-    type Escape = UnknownName;
-    type Reply = Response;
-
-    fn log(
-        &self,
-        level: Level,
-        template: &'static str,
-        args: &[Arg<'_, Opaque>],
-    ) -> Result<(), UnknownName> {
-        emit(level, template, args);
-        Ok(())
-    }
-
-    async fn sleep(&self, duration: Duration) -> Result<(), UnknownName> {
-        tokio::time::sleep(duration).await;
-        Ok(())
-    }
-
-    async fn wait<F>(&self, future: F) -> Result<F::Output, UnknownName>
-    where
-        F: Future + Send + 'static,
-        F::Output: Send + 'static,
-    {
-        Ok(future.await)
-    }
-
-    fn value(&self, text: &str) -> Opaque {
-        Opaque::from(text)
-    }
-
-    fn number(&self, number: i64) -> Opaque {
-        Opaque::Number(number)
-    }
-
-    fn redact(&self, text: &str) -> String {
-        self.secrets.redact(text)
+impl<T: Transport> NativeHost for TaskSteps<'_, T> {
+    fn secrets(&self) -> &Secrets {
+        &self.secrets
     }
 }
 

@@ -279,10 +279,56 @@ fn render(template: &str, args: &[Arg<'_, Opaque>]) -> String {
     out
 }
 
-pub(super) fn emit(level: Level, template: &str, args: &[Arg<'_, Opaque>]) {
-    match level {
-        Level::Info => tracing::info!("{}", render(template, args)),
-        Level::Warning => tracing::warn!("{}", render(template, args)),
-        Level::Error => tracing::error!("{}", render(template, args)),
+/// A host without Python: its values are the core's own, and its time is tokio's.
+pub(crate) trait NativeHost: Send + Sync {
+    fn secrets(&self) -> &Secrets;
+
+    fn note(&self, level: Level, template: &'static str, args: &[Arg<'_, Opaque>]) {
+        match level {
+            Level::Info => tracing::info!("{}", render(template, args)),
+            Level::Warning => tracing::warn!("{}", render(template, args)),
+            Level::Error => tracing::error!("{}", render(template, args)),
+        }
+    }
+}
+
+impl<N: NativeHost> Host for N {
+    type Value = Opaque;
+    type Escape = UnknownName;
+    type Reply = Response;
+
+    fn log(
+        &self,
+        level: Level,
+        template: &'static str,
+        args: &[Arg<'_, Opaque>],
+    ) -> Result<(), UnknownName> {
+        self.note(level, template, args);
+        Ok(())
+    }
+
+    async fn sleep(&self, duration: Duration) -> Result<(), UnknownName> {
+        tokio::time::sleep(duration).await;
+        Ok(())
+    }
+
+    async fn wait<F>(&self, future: F) -> Result<F::Output, UnknownName>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        Ok(future.await)
+    }
+
+    fn value(&self, text: &str) -> Opaque {
+        Opaque::from(text)
+    }
+
+    fn number(&self, number: i64) -> Opaque {
+        Opaque::Number(number)
+    }
+
+    fn redact(&self, text: &str) -> String {
+        self.secrets().redact(text)
     }
 }

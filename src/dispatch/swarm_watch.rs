@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::host::{Arg, Fallible, Host, Level, Value};
+use super::host::{Fallible, Host, Value};
 use super::settings::{ConfigError, api_base, check_repo};
 use super::swarm::Swarm;
-use super::swarm_values::{Client, Opaque, emit, secrets_of};
+use super::swarm_values::{Client, NativeHost, Opaque, secrets_of};
 use crate::gitea;
 use crate::http::{Method, Response, Secrets, Transport};
 use crate::task::UnknownName;
@@ -32,44 +32,9 @@ impl<'a, T: Transport> Watch<'a, T> {
     }
 }
 
-impl<T: Transport> Host for Watch<'_, T> {
-    type Value = Opaque;
-    type Escape = UnknownName;
-    type Reply = Response;
-
-    fn log(
-        &self,
-        level: Level,
-        template: &'static str,
-        args: &[Arg<'_, Opaque>],
-    ) -> Result<(), UnknownName> {
-        emit(level, template, args);
-        Ok(())
-    }
-
-    async fn sleep(&self, duration: Duration) -> Result<(), UnknownName> {
-        tokio::time::sleep(duration).await;
-        Ok(())
-    }
-
-    async fn wait<F>(&self, future: F) -> Result<F::Output, UnknownName>
-    where
-        F: Future + Send + 'static,
-        F::Output: Send + 'static,
-    {
-        Ok(future.await)
-    }
-
-    fn value(&self, text: &str) -> Opaque {
-        Opaque::from(text)
-    }
-
-    fn number(&self, number: i64) -> Opaque {
-        Opaque::Number(number)
-    }
-
-    fn redact(&self, text: &str) -> String {
-        self.secrets.redact(text)
+impl<T: Transport> NativeHost for Watch<'_, T> {
+    fn secrets(&self) -> &Secrets {
+        &self.secrets
     }
 }
 

@@ -1,9 +1,7 @@
 //! Adding a label where no request goes through Python: the list and the addition are asked for one
 //! after the other in the thread of the requests, and the event loop is woken once for both.
 
-use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
@@ -13,10 +11,9 @@ use super::client::PyClient;
 use super::host::{PyGitea, PyHost};
 use super::values::PyValue;
 use crate::dispatch::host::{Arg, Cause, Host, Level, Step, Value};
-use crate::dispatch::{Client, Opaque};
+use crate::dispatch::{Client, NativeHost, Opaque};
 use crate::gitea;
-use crate::http::{Native, Response, Secrets};
-use crate::task::UnknownName;
+use crate::http::{Native, Secrets};
 
 /// The host of the step in that thread. Python's log is written afterwards.
 struct Apart {
@@ -36,17 +33,12 @@ enum Argument {
     Said(Opaque),
 }
 
-impl Host for Apart {
-    type Value = Opaque;
-    type Escape = UnknownName;
-    type Reply = Response;
+impl NativeHost for Apart {
+    fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
 
-    fn log(
-        &self,
-        level: Level,
-        template: &'static str,
-        args: &[Arg<'_, Opaque>],
-    ) -> Result<(), UnknownName> {
+    fn note(&self, level: Level, template: &'static str, args: &[Arg<'_, Opaque>]) {
         let kept = args.iter().map(|arg| match arg {
             Arg::Number(number) => Argument::Number(*number),
             Arg::Value(value) => Argument::Value((*value).clone()),
@@ -59,32 +51,6 @@ impl Host for Apart {
         };
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         lines.push(line);
-        Ok(())
-    }
-
-    async fn sleep(&self, duration: Duration) -> Result<(), UnknownName> {
-        tokio::time::sleep(duration).await;
-        Ok(())
-    }
-
-    async fn wait<F>(&self, future: F) -> Result<F::Output, UnknownName>
-    where
-        F: Future + Send + 'static,
-        F::Output: Send + 'static,
-    {
-        Ok(future.await)
-    }
-
-    fn value(&self, text: &str) -> Opaque {
-        Opaque::from(text)
-    }
-
-    fn number(&self, number: i64) -> Opaque {
-        Opaque::Number(number)
-    }
-
-    fn redact(&self, text: &str) -> String {
-        self.secrets.redact(text)
     }
 }
 
