@@ -5,7 +5,8 @@
 //! parent, as the last one to leave, then removes the journal that the child still writes to, and
 //! what the child has committed is lost. So a file is not opened where a descriptor of it came from
 //! somewhere else. Nor is any other file while one of the parent's is open: a thread of the parent's
-//! may have had a mutex of SQLite's at the fork, and nobody is left to give it back. The same holds for a file that another copy of SQLite has open in this process.
+//! may have had a mutex of SQLite's at the fork, and nobody is left to give it back. The same holds
+//! for a file that another copy of SQLite has open in this process.
 
 use std::fs::OpenOptions;
 use std::path::Path;
