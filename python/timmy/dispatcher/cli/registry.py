@@ -13,14 +13,21 @@ from .app import fail
 #: What stands before the sign of equality, and what behind it.
 Pairs = dict[str, str]
 
+
+def repeatable(option: str, metavar: str, *, variable: str | None = None, text: str) -> Any:
+    """Describe an option that may be given several times, or as words of a variable."""
+    return typer.Option(
+        option, metavar=metavar, envvar=variable, show_envvar=False, help=f"{text}; repeatable."
+    )
+
+
 Endpoints = Annotated[
     list[str] | None,
-    typer.Option(
+    repeatable(
         "--agent-endpoint",
-        metavar="AGENT=URL",
-        envvar="TIMMY_AGENT_ENDPOINTS",
-        show_envvar=False,
-        help="Where an agent takes tasks over HTTP; repeatable.",
+        "AGENT=URL",
+        variable="TIMMY_AGENT_ENDPOINTS",
+        text="Where an agent takes tasks over HTTP",
     ),
 ]
 

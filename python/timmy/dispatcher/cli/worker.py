@@ -32,7 +32,16 @@ from .app import ENVIRONMENT, ExitCode, Json, app, fail
 from .dispatches import COLUMNS, cells, event_details, plain
 from .display import line, notes, print_json, results, visible
 from .place import LEDGER_ENVIRONMENT, Ledger, end, prepare, short, shown, when
-from .registry import Endpoints, Pairs, change, check_agent, of_agents, pairs, set_endpoints
+from .registry import (
+    Endpoints,
+    Pairs,
+    change,
+    check_agent,
+    of_agents,
+    pairs,
+    repeatable,
+    set_endpoints,
+)
 
 WORKER_ENVIRONMENT = """\b
 The worker, where no option says it (several are separated by blanks):
@@ -50,55 +59,49 @@ The worker, where no option says it (several are separated by blanks):
 
 Accounts = Annotated[
     list[str] | None,
-    typer.Option(
+    repeatable(
         "--agent-account",
-        metavar="AGENT=USER",
-        envvar="TIMMY_AGENT_ACCOUNTS",
-        show_envvar=False,
-        help="An agent's account on Gitea, by which its signs of life are known; repeatable.",
+        "AGENT=USER",
+        variable="TIMMY_AGENT_ACCOUNTS",
+        text="An agent's account on Gitea, by which its signs of life are known",
     ),
 ]
 Slots = Annotated[
     list[str] | None,
-    typer.Option(
+    repeatable(
         "--agent-slots",
-        metavar="AGENT=N",
-        envvar="TIMMY_AGENT_SLOTS",
-        show_envvar=False,
-        help="How many tasks an agent may hold at once; repeatable.",
+        "AGENT=N",
+        variable="TIMMY_AGENT_SLOTS",
+        text="How many tasks an agent may hold at once",
     ),
 ]
 Deadlines = Annotated[
     list[str] | None,
-    typer.Option(
+    repeatable(
         "--agent-deadline",
-        metavar="AGENT=TIME",
-        envvar="TIMMY_AGENT_DEADLINES",
-        show_envvar=False,
-        help="How long an agent has for a task, as 8h; repeatable.",
+        "AGENT=TIME",
+        variable="TIMMY_AGENT_DEADLINES",
+        text="How long an agent has for a task, as 8h",
     ),
 ]
 Idempotent = Annotated[
     list[str] | None,
-    typer.Option(
+    repeatable(
         "--idempotent",
-        metavar="AGENT",
-        envvar="TIMMY_IDEMPOTENT_AGENTS",
-        show_envvar=False,
-        help="An agent that bears the same task twice: its endpoint honours Idempotency-Key, "
-        "its function may be run again after its process was lost; repeatable.",
+        "AGENT",
+        variable="TIMMY_IDEMPOTENT_AGENTS",
+        text="An agent that bears the same task twice: its endpoint honours Idempotency-Key, "
+        "its function may be run again after its process was lost",
     ),
 ]
 Times = Annotated[
     list[str] | None,
-    typer.Option(
+    repeatable(
         "--time",
-        metavar="NAME=TIME",
-        envvar="TIMMY_TIMES",
-        show_envvar=False,
-        help="How long something takes, as poll=5s (s, m, h or d); repeatable. There are: "
-        + ", ".join(Timing.__annotations__)
-        + ".",
+        "NAME=TIME",
+        variable="TIMMY_TIMES",
+        text="How long something takes, as poll=5s (s, m, h or d); there are "
+        + ", ".join(Timing.__annotations__),
     ),
 ]
 ReceiveAt = Annotated[
@@ -124,27 +127,27 @@ PublicUrl = Annotated[
 
 Local = Annotated[
     list[str] | None,
-    typer.Option(
+    repeatable(
         "--local",
-        metavar="AGENT=MODULE:FUNCTION",
-        help="The coroutine function that does a local agent's work; repeatable.",
+        "AGENT=MODULE:FUNCTION",
+        text="The coroutine function that does a local agent's work",
     ),
 ]
 
 OwnGates = Annotated[
     list[str] | None,
-    typer.Option(
+    repeatable(
         "--gate",
-        metavar="NAME=MODULE:FUNCTION",
-        help="The coroutine function that is asked as a gate of one's own; repeatable.",
+        "NAME=MODULE:FUNCTION",
+        text="The coroutine function that is asked as a gate of one's own",
     ),
 ]
 Callbacks = Annotated[
     list[str] | None,
-    typer.Option(
+    repeatable(
         "--callback",
-        metavar="NAME=MODULE:FUNCTION",
-        help="The function that tells an owner that a person is asked; repeatable.",
+        "NAME=MODULE:FUNCTION",
+        text="The function that tells an owner that a person is asked",
     ),
 ]
 
@@ -156,8 +159,6 @@ _LOOK = 0.5
 _WIDE = 100
 #: Lines of the live view for what happened last.
 _LAST = 4
-
-
 #: Seconds of each unit.
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
