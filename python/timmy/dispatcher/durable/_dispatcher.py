@@ -33,6 +33,7 @@ from ._values import (
 
 _Agent = TypeVar("_Agent", bound=LocalAgent)
 _Gate = TypeVar("_Gate", bound=GateFunction)
+_Function = TypeVar("_Function")
 _Callback = TypeVar("_Callback", bound=CallbackFunction)
 
 #: How long `async with` waits at its end for what is on its way, in seconds.
@@ -314,12 +315,7 @@ class Dispatcher:
             DispatcherError: The dispatcher is open already, or a visitor.
         """
         _config.check_gate_name(name)
-
-        def register(function: _Gate) -> _Gate:
-            self._register(self._gates, "gate", name, function)
-            return function
-
-        return register
+        return self._registering(self._gates, "gate", name)
 
     def callback(self, name: str) -> Callable[[_Callback], _Callback]:
         """Register the function that tells an owner that a person is asked; a decorator.
@@ -334,9 +330,13 @@ class Dispatcher:
             DispatcherError: The dispatcher is open already, or a visitor.
         """
         _config.check_callback_name(name)
+        return self._registering(self._callbacks, "callback", name)
 
-        def register(function: _Callback) -> _Callback:
-            self._register(self._callbacks, "callback", name, function)
+    def _registering(
+        self, known: dict[str, Any], what: str, name: str
+    ) -> Callable[[_Function], _Function]:
+        def register(function: _Function) -> _Function:
+            self._register(known, what, name, function)
             return function
 
         return register

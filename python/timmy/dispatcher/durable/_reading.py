@@ -87,39 +87,29 @@ def plan(text: str) -> Plan:
 
 def assignment(given: Mapping[str, Any], name: str) -> Assignment:
     """Return what a local agent is given."""
-    order = given["task"]
-    return Assignment(
-        id=UUID(given["id"]),
-        fence=given["fence"],
-        agent=name,
-        task=_task(order, given["max_retries"]),
-        repo=_repo(order),
-    )
+    return Assignment(agent=name, **_about(given))
 
 
 def question(given: Mapping[str, Any]) -> Question:
     """Return what a gate is asked about."""
-    order = given["task"]
-    return Question(
-        id=UUID(given["id"]),
-        fence=given["fence"],
-        agent=given["agent"],
-        task=_task(order, given["max_retries"]),
-        repo=_repo(order),
-    )
+    return Question(agent=given["agent"], **_about(given))
 
 
 def escalation(given: Mapping[str, Any]) -> Escalation:
     """Return what an owner is told."""
+    attempts = tuple(map(_attempt, given["attempts"]))
+    return Escalation(reason=given["reason"], attempts=attempts, **_about(given))
+
+
+def _about(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what every function of a program's own is told of an attempt."""
     order = given["task"]
-    return Escalation(
-        id=UUID(given["id"]),
-        fence=given["fence"],
-        reason=given["reason"],
-        task=_task(order, given["max_retries"]),
-        repo=_repo(order),
-        attempts=tuple(map(_attempt, given["attempts"])),
-    )
+    return {
+        "id": UUID(given["id"]),
+        "fence": given["fence"],
+        "task": _task(order, given["max_retries"]),
+        "repo": _repo(order),
+    }
 
 
 def _time(milliseconds: int | None) -> datetime | None:
