@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::forwarder::Forwarder;
 use crate::kills::{agent_of, check, start, start_at, submit, worlds};
 use crate::postgres::Server;
-use crate::world::{VERSIONS, World, ended, until};
+use crate::world::{VERSIONS, World, ended, handed_over, until};
 
 /// Waits while everything else goes on.
 async fn ends_well(mut worker: Child) {
@@ -101,13 +101,10 @@ async fn who_is_cut_off_from_the_ledger_alone_leaves_it_to_others() {
     }
 }
 
-async fn handed_over(dispatcher: &Dispatcher, issue: u64, to: AgentName) -> Uuid {
+async fn given(dispatcher: &Dispatcher, issue: u64, to: AgentName) -> Uuid {
     let mut task = Task::new("Fix it").issue(issue);
     task.agent = Some(to);
-    let submitted = dispatcher.submit(&task, &Wishes::default()).await;
-    let id = submitted.unwrap().id();
-    until(dispatcher, id, Phase::HandedOver).await;
-    id
+    handed_over(dispatcher, &task, &Wishes::default()).await
 }
 
 #[tokio::test]
@@ -123,8 +120,8 @@ async fn two_ledgers_on_one_issue_leave_each_other_alone() {
         let second = world.builder_at(&world.ledger().with_extension("other"), World::policy());
         let second = second.open().await.unwrap();
         let issue = world.gitea.create_issue(&world.repo, "Fix it", "").unwrap();
-        let one = handed_over(&first, issue, AgentName::KIMI_CODE).await;
-        let two = handed_over(&second, issue, agent).await;
+        let one = given(&first, issue, AgentName::KIMI_CODE).await;
+        let two = given(&second, issue, agent).await;
         for (who, dispatcher, id) in [("kimi", &first, one), (login, &second, two)] {
             for label in world.labels(issue) {
                 if label.starts_with(who) {

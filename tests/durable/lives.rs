@@ -14,7 +14,7 @@ use timmy_dispatcher::ledger::machine::Phase;
 use timmy_dispatcher::sandbox::Fault;
 use timmy_dispatcher::task::{AgentName, DispatchStatus, TaskType};
 
-use crate::world::{VERSIONS, World, ended, eventually, until};
+use crate::world::{VERSIONS, World, ended, eventually, handed_over, until};
 
 fn wishes() -> Wishes {
     Wishes::default()
@@ -100,8 +100,7 @@ async fn called_off_it_is_taken_back() {
         let dispatcher = world.open().await;
         let task = world.task("Fix the typo");
         let issue = task.issue_number.unwrap();
-        let id = dispatcher.submit(&task, &wishes()).await.unwrap().id();
-        until(&dispatcher, id, Phase::HandedOver).await;
+        let id = handed_over(&dispatcher, &task, &wishes()).await;
         dispatcher.cancel(id).await.unwrap();
         let record = ended(&dispatcher, id).await;
         assert_eq!(record.state.phase, Phase::Cancelled);
@@ -127,8 +126,7 @@ async fn a_person_decides_and_another_agent_is_adopted() {
         // Somebody takes the label off: held, and never put on again.
         let task = world.task("Fix the typo");
         let issue = task.issue_number.unwrap();
-        let id = dispatcher.submit(&task, &wishes()).await.unwrap().id();
-        until(&dispatcher, id, Phase::HandedOver).await;
+        let id = handed_over(&dispatcher, &task, &wishes()).await;
         world.unlabel("eve", issue, "kimi-ready");
         let record = until(&dispatcher, id, Phase::Held).await;
         assert!(record.reason.contains("eve"), "{}", record.reason);
@@ -139,8 +137,7 @@ async fn a_person_decides_and_another_agent_is_adopted() {
         // Somebody gives it to another agent.
         let task = world.task("Fix another typo");
         let issue = task.issue_number.unwrap();
-        let id = dispatcher.submit(&task, &wishes()).await.unwrap().id();
-        until(&dispatcher, id, Phase::HandedOver).await;
+        let id = handed_over(&dispatcher, &task, &wishes()).await;
         let label = world
             .gitea
             .create_label(&world.repo, "claude-ready", "#fff")
@@ -174,15 +171,13 @@ async fn an_issue_or_a_repo_that_is_gone() {
         quick.timing.single_read = Duration::from_millis(100);
         let dispatcher = world.builder(quick).open().await.unwrap();
         let task = world.task("Fix the typo");
-        let id = dispatcher.submit(&task, &wishes()).await.unwrap().id();
-        until(&dispatcher, id, Phase::HandedOver).await;
+        let id = handed_over(&dispatcher, &task, &wishes()).await;
         let issue = task.issue_number.unwrap();
         world.gitea.delete_issue(&world.repo, issue).unwrap();
         assert_eq!(ended(&dispatcher, id).await.state.phase, Phase::IssueGone);
 
         let task = world.task("Fix another typo");
-        let id = dispatcher.submit(&task, &wishes()).await.unwrap().id();
-        until(&dispatcher, id, Phase::HandedOver).await;
+        let id = handed_over(&dispatcher, &task, &wishes()).await;
         let name = world.gitea.rename_repo(&world.repo, "bees").unwrap();
         let record = until(&dispatcher, id, Phase::Held).await;
         assert!(record.reason.contains("301"), "{}", record.reason);
@@ -377,8 +372,7 @@ async fn an_agent_over_http_calls_back() {
     let address = dispatcher.received_at().unwrap();
     let mut task = Task::new("Research the competitors");
     task.api_endpoint = Some(format!("{}/agent", world.gitea.url()));
-    let id = dispatcher.submit(&task, &wishes()).await.unwrap().id();
-    until(&dispatcher, id, Phase::HandedOver).await;
+    let id = handed_over(&dispatcher, &task, &wishes()).await;
     let requests = world.gitea.requests();
     let sent = requests.iter().find(|request| request.path == "/agent");
     let sent = sent.unwrap().json().unwrap();
@@ -476,8 +470,7 @@ async fn a_webhook_makes_it_look_sooner() {
         .create_hook(&world.repo, &url, "hooked", &events);
     hook.unwrap();
     let task = world.task("Fix the typo");
-    let id = dispatcher.submit(&task, &wishes()).await.unwrap().id();
-    until(&dispatcher, id, Phase::HandedOver).await;
+    let id = handed_over(&dispatcher, &task, &wishes()).await;
     world.close("kimi", task.issue_number.unwrap());
     let record = ended(&dispatcher, id).await;
     assert_eq!(record.state.phase, Phase::Completed);

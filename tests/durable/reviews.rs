@@ -9,7 +9,7 @@ use timmy_dispatcher::durable::{Gate, NamedGate, Verdict, Wishes};
 use timmy_dispatcher::ledger::machine::Phase;
 use timmy_dispatcher::task::AgentName;
 
-use crate::world::{VERSIONS, World, ended, eventually, until};
+use crate::world::{VERSIONS, World, ended, eventually, handed_over, until};
 
 const CHECKED: Gate = Gate::PullRequest {
     without_checks: false,
@@ -51,8 +51,7 @@ async fn merged_with_green_checks_it_is_done() {
         let task = world.task("Fix the typo");
         let issue = task.issue_number.unwrap();
         let wishes = gated(&[CHECKED]);
-        let id = dispatcher.submit(&task, &wishes).await.unwrap().id();
-        until(&dispatcher, id, Phase::HandedOver).await;
+        let id = handed_over(&dispatcher, &task, &wishes).await;
         merged(&world, "kimi", issue, "success");
         let record = ended(&dispatcher, id).await;
         assert_eq!(record.state.phase, Phase::Completed);
@@ -73,8 +72,7 @@ async fn where_the_checks_failed_the_next_agent_gets_it() {
         let task = world.task("Fix the typo");
         let issue = task.issue_number.unwrap();
         let wishes = gated(&[CHECKED]);
-        let id = dispatcher.submit(&task, &wishes).await.unwrap().id();
-        until(&dispatcher, id, Phase::HandedOver).await;
+        let id = handed_over(&dispatcher, &task, &wishes).await;
         let pull = merged(&world, "kimi", issue, "failure");
         eventually(&dispatcher, id, |record| {
             record.state.fence == 2 && record.state.phase == Phase::HandedOver
@@ -103,8 +101,7 @@ async fn what_a_person_closed_is_refused_and_stays_closed() {
         let task = world.task("Fix the typo");
         let issue = task.issue_number.unwrap();
         let wishes = gated(&[CHECKED]);
-        let id = dispatcher.submit(&task, &wishes).await.unwrap().id();
-        until(&dispatcher, id, Phase::HandedOver).await;
+        let id = handed_over(&dispatcher, &task, &wishes).await;
         world.close("eve", issue);
         let record = ended(&dispatcher, id).await;
         assert_eq!(record.state.phase, Phase::Refused);
@@ -136,8 +133,7 @@ async fn it_waits_for_an_approval_and_for_a_function() {
             name: "weekday".to_owned(),
         };
         let wishes = gated(&[CHECKED, Gate::Approved, weekday]);
-        let id = dispatcher.submit(&task, &wishes).await.unwrap().id();
-        until(&dispatcher, id, Phase::HandedOver).await;
+        let id = handed_over(&dispatcher, &task, &wishes).await;
         let pull = merged(&world, "kimi", issue, "success");
         until(&dispatcher, id, Phase::Reviewing).await;
         let approve = |who: &str| {
@@ -168,8 +164,7 @@ async fn the_list_must_be_ticked() {
         task.acceptance_criteria = vec!["it builds".into(), "it is `tested`".into()];
         let issue = task.issue_number.unwrap();
         let wishes = gated(&[Gate::Checklist]);
-        let id = dispatcher.submit(&task, &wishes).await.unwrap().id();
-        until(&dispatcher, id, Phase::HandedOver).await;
+        let id = handed_over(&dispatcher, &task, &wishes).await;
         world.say("kimi", issue, "- [x] It builds\n- [ ] It is tested");
         world.close("kimi", issue);
         eventually(&dispatcher, id, |record| {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use timmy_dispatcher::dispatch::{Settings, Task};
-use timmy_dispatcher::durable::{AgentOptions, Builder, Dispatcher, Policy, Timing};
+use timmy_dispatcher::durable::{AgentOptions, Builder, Dispatcher, Policy, Timing, Wishes};
 use timmy_dispatcher::ledger::Record;
 use timmy_dispatcher::ledger::machine::Phase;
 use timmy_dispatcher::sandbox::{GiteaVersion, Sandbox};
@@ -156,6 +156,13 @@ impl Drop for World {
 }
 
 /// Waits until a dispatch is in a phase, and says where it was instead if it never is.
+/// Submits a task and waits until an agent has it.
+pub(crate) async fn handed_over(dispatcher: &Dispatcher, task: &Task, wishes: &Wishes) -> Uuid {
+    let id = dispatcher.submit(task, wishes).await.unwrap().id();
+    until(dispatcher, id, Phase::HandedOver).await;
+    id
+}
+
 pub(crate) async fn until(dispatcher: &Dispatcher, id: Uuid, phase: Phase) -> Record {
     eventually(dispatcher, id, |record| record.state.phase == phase).await
 }
