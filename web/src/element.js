@@ -6,7 +6,7 @@
  */
 import { element, titled, write } from "./dom.js";
 import { Explainer } from "./explainer.js";
-import { clear, highlight } from "./highlight.js";
+import { Marks } from "./highlight.js";
 import { adopt } from "./style.js";
 
 /** @import { Engine, Options } from "./explainer.js" */
@@ -51,8 +51,7 @@ export class TaskTypePreview extends (globalThis.HTMLElement ?? Object) {
   #request;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #announcement;
-  /** @type {import("./highlight.js").ValueRange[]} */
-  #ranges = [];
+  #marks = new Marks((name) => this.#field(name));
   /** @type {Explanation | null} */
   #explanation = null;
   /** @type {string | null} */
@@ -109,8 +108,7 @@ export class TaskTypePreview extends (globalThis.HTMLElement ?? Object) {
     this.#connected?.abort();
     this.#request?.abort();
     clearTimeout(this.#announcement);
-    clear(this.#ranges);
-    this.#ranges = [];
+    this.#marks.clear();
     this.#asked = "";
     this.#announcing = this.#parts.said.value;
     this.#view?.leave();
@@ -224,7 +222,7 @@ export class TaskTypePreview extends (globalThis.HTMLElement ?? Object) {
     } else {
       write(why, instead);
     }
-    this.#mark(deciding);
+    this.#marks.show(deciding.slice(0, MARKS).flatMap((match) => match.spans));
     this.#offer();
     this.#announce(explanation ? `${type.textContent}, for ${agent.textContent}` : said);
     this.#carry(explanation?.type ?? null);
@@ -253,21 +251,6 @@ export class TaskTypePreview extends (globalThis.HTMLElement ?? Object) {
       "because of",
       ...[...words.values()].flatMap((word) => [" ", element("mark", "", word)]),
     ];
-  }
-
-  /** @param {Match[]} deciding */
-  #mark(deciding) {
-    clear(this.#ranges);
-    const spans = deciding.slice(0, MARKS).flatMap((match) => match.spans);
-    this.#ranges = ["title", "description"].flatMap((name) => {
-      const field = this.#field(`for-${name}`);
-      return field
-        ? highlight(
-            field,
-            spans.filter((span) => span.field === name),
-          )
-        : [];
-    });
   }
 
   /** Offers the agent where the form has a field that can hold it. */

@@ -7,40 +7,60 @@
 /** The name in `::highlight(…)`, of what speaks for a type. */
 const NAME = "task-type-preview";
 
+/** @import { Span } from "./inference.js" */
+
 /** @typedef {AbstractRange & { disconnect(): void }} ValueRange */
+/** @typedef {{ createValueRange?: (start: number, end: number) => ValueRange }} Markable */
 
-/**
- * @param {HTMLElement} field an input or a textarea
- * @param {{ start: number, end: number }[]} spans in UTF-16 units
- * @param {string} [name]
- * @returns {ValueRange[]} what {@link clear} takes; empty where the browser cannot
- */
-export function highlight(field, spans, name = NAME) {
-  if (!("createValueRange" in field) || !globalThis.CSS?.highlights) return [];
-  const create = /** @type {(start: number, end: number) => ValueRange} */ (field.createValueRange);
+/** What an element marks in the fields of its form. */
+export class Marks {
+  #field;
+  #name;
   /** @type {ValueRange[]} */
-  let ranges;
-  try {
-    ranges = spans.map(({ start, end }) => create.call(field, start, end));
-  } catch {
-    return []; // an input whose type has no text, such as a number
-  }
-  // One name for all elements of a page, for a style sheet cannot know more.
-  const all = CSS.highlights.get(name) ?? new Highlight();
-  for (const range of ranges) all.add(range);
-  if (all.size) CSS.highlights.set(name, all);
-  return ranges;
-}
+  #ranges = [];
 
-/**
- * @param {ValueRange[]} ranges
- * @param {string} [name]
- */
-export function clear(ranges, name = NAME) {
-  const all = globalThis.CSS?.highlights?.get(name);
-  for (const range of ranges) {
-    all?.delete(range);
-    range.disconnect();
+  /**
+   * @param {(attribute: string) => HTMLElement | null} field the field that an attribute names
+   * @param {string} [name]
+   */
+  constructor(field, name = NAME) {
+    this.#field = field;
+    this.#name = name;
   }
-  if (all?.size === 0) CSS.highlights.delete(name);
+
+  /**
+   * Marks these, in UTF-16 units, and nothing else; nothing at all where the browser cannot.
+   *
+   * @param {Span[]} spans
+   */
+  show(spans) {
+    this.clear();
+    for (const name of ["title", "description"]) {
+      const field = /** @type {Markable | null} */ (this.#field(`for-${name}`));
+      const there = spans.filter((span) => span.field === name);
+      try {
+        this.#ranges.push(
+          ...there.flatMap(({ start, end }) => field?.createValueRange?.(start, end) ?? []),
+        );
+      } catch {
+        // An input whose type has no text, such as a number.
+      }
+    }
+    const all = globalThis.CSS?.highlights;
+    if (!all || !this.#ranges.length) return;
+    // One name for all elements of a page, for a style sheet cannot know more.
+    const marked = all.get(this.#name) ?? new Highlight();
+    for (const range of this.#ranges) marked.add(range);
+    all.set(this.#name, marked);
+  }
+
+  clear() {
+    const all = globalThis.CSS?.highlights?.get(this.#name);
+    for (const range of this.#ranges) {
+      all?.delete(range);
+      range.disconnect();
+    }
+    this.#ranges = [];
+    if (all?.size === 0) CSS.highlights.delete(this.#name);
+  }
 }

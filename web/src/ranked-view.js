@@ -5,14 +5,14 @@
  * @module
  */
 import { element, titled, write } from "./dom.js";
-import { clear, highlight } from "./highlight.js";
+import { Marks } from "./highlight.js";
 import { AGENTS } from "./inference.js";
 import { initRanking, rankTaskTypes } from "./ranking.js";
 import { adopt, parsed } from "./style.js";
 
 /** @import { Field, TaskTypePreview } from "./element.js" */
 /** @import { Explainer } from "./explainer.js" */
-/** @import { Agent, Explanation, Span } from "./inference.js" */
+/** @import { Agent, Explanation } from "./inference.js" */
 /** @import { Evidence, RankedType, Ranking } from "./ranking.js" */
 
 /**
@@ -68,8 +68,7 @@ export class RankedView {
   #loading;
   /** @type {"loading" | "ready" | "failed"} */
   #state = "loading";
-  /** @type {import("./highlight.js").ValueRange[]} */
-  #ranges = [];
+  #marks;
   /** Why the exact rules are shown. */
   #noted = "";
   /** Takes the look back. @type {(() => void) | undefined} */
@@ -84,11 +83,12 @@ export class RankedView {
     this.#element = of;
     this.#explainer = explainer;
     this.#field = field;
+    this.#marks = new Marks(field, AGAINST);
   }
 
   /** What it has outside of the element goes. */
   leave() {
-    this.#mark([]);
+    this.#marks.clear();
     this.#release?.();
     this.#release = undefined;
   }
@@ -259,17 +259,7 @@ export class RankedView {
     );
     const marks = words.flatMap((word) => [" ", element("mark", "", word)]);
     this.#parts.against.replaceChildren("against it:", ...marks);
-    this.#mark(opposed.flatMap(({ spans }) => spans).slice(0, MARKS));
-  }
-
-  /** @param {Span[]} spans */
-  #mark(spans) {
-    clear(this.#ranges, AGAINST);
-    this.#ranges = ["title", "description"].flatMap((name) => {
-      const field = this.#field(`for-${name}`);
-      const there = spans.filter((span) => span.field === name);
-      return field ? highlight(field, there, AGAINST) : [];
-    });
+    this.#marks.show(opposed.flatMap(({ spans }) => spans).slice(0, MARKS));
   }
 
   /** @param {RankedType[]} types */
